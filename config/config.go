@@ -1,0 +1,174 @@
+// Package config is the graph that master.star evaluates to: workers, builders,
+// schedulers and what they refer to, as plain immutable Go values.
+//
+// A [Snapshot] is one validated configuration. It never changes; a reload makes
+// another, and [Compare] says by content what differs. Nothing here starts a
+// goroutine, opens a file or knows Starlark.
+package config
+
+import (
+	"iter"
+
+	"buildstar/config/prop"
+)
+
+// A Key names a node: its kind and its name, unique within the kind.
+type Key struct{ Kind, Name string }
+
+// The kinds of nodes.
+const (
+	KindWorker    = "worker"
+	KindBuilder   = "builder"
+	KindScheduler = "scheduler"
+	KindProject   = "project"
+	KindLock      = "lock"
+)
+
+// String returns the key as people write it: builder "linux".
+func (k Key) String() string { return k.Kind + ` "` + k.Name + `"` }
+
+// A Node is one declared thing. Nodes never change after their snapshot is made.
+type Node interface {
+	Key() Key
+	// Refs yields the nodes this one names, with the parameter that names each, so
+	// that a reference to nothing is reported at the user's line.
+	Refs() iter.Seq2[string, Key]
+	Pos() prop.Pos
+}
+
+// Step is what the graph knows of a build step: enough to list and hash it. Its
+// behaviour is engine/run's Step, which embeds this.
+type Step interface {
+	Type() string // the class: "ShellCommand"
+	Pos() prop.Pos
+}
+
+// Scheduler is what the graph knows of a scheduler.
+type Scheduler interface {
+	Node
+	Type() string // the class: "ForceScheduler"
+	Builders() []string
+}
+
+// At is where a node was declared; nodes embed it. It is not part of a node's
+// content: moving a line changes nothing.
+type At struct{ Where prop.Pos }
+
+// Pos returns the place.
+func (a At) Pos() prop.Pos { return a.Where }
+
+// SetPos is called once by the binder.
+func (a *At) SetPos(p prop.Pos) { a.Where = p }
+
+// Worker is one configured worker (docs/requirements.md A1, A2, B1, B2).
+type Worker struct {
+	At
+	Class             string // "Worker" or "LocalWorker"
+	Name              string
+	Password          prop.Password
+	MaxBuilds         int // 0: no limit
+	Properties        map[string]any
+	DefaultProperties map[string]any
+	Local             bool   // runs inside the master, over an in-memory pipe
+	Workdir           string // of a local worker, absolute or below basedir; "": workers/NAME below basedir
+}
+
+func (w *Worker) Key() Key                     { return Key{KindWorker, w.Name} }
+func (w *Worker) Refs() iter.Seq2[string, Key] { return noRefs }
+
+func noRefs(func(string, Key) bool) {}
+
+// Builder is a way to build something, and the workers it may be built on
+// (docs/requirements.md C2).
+type Builder struct {
+	At
+	Name              string
+	Workers           []string
+	Factory           *Factory
+	Builddir          string // directory below the master's basedir, and the default of WorkerBuilddir
+	WorkerBuilddir    string // directory below the worker's basedir
+	Tags              []string
+	Description       string
+	DescriptionFormat string // "" or "markdown"
+	Project           string
+	CollapseRequests  *bool // nil: the master's
+	Locks             prop.Template[LockAccesses]
+	Env               map[string]prop.Template[any]
+	Properties        map[string]prop.Template[any]
+	DefaultProperties map[string]prop.Template[any]
+}
+
+func (b *Builder) Key() Key { return Key{KindBuilder, b.Name} }
+
+// Refs yields the builder's workers and project.
+func (b *Builder) Refs() iter.Seq2[string, Key] {
+	return func(yield func(string, Key) bool) {
+		for _, w := range b.Workers {
+			if !yield("workernames", Key{KindWorker, w}) {
+				return
+			}
+		}
+		if b.Project != "" {
+			yield("project", Key{KindProject, b.Project})
+		}
+	}
+}
+
+// Factory is the list of steps of a build. Workdir is the default directory of
+// its steps, relative to the builder's directory on the worker.
+type Factory struct {
+	At
+	Steps   []Step
+	Workdir prop.Template[string]
+}
+
+// Project groups builders (docs/requirements.md C11).
+type Project struct {
+	At
+	Name, Slug, Description, DescriptionFormat string
+}
+
+func (p *Project) Key() Key                     { return Key{KindProject, p.Name} }
+func (p *Project) Refs() iter.Seq2[string, Key] { return noRefs }
+
+// Lock limits how many builds or steps run at once (docs/requirements.md C5).
+type Lock struct {
+	At
+	Name              string
+	PerWorker         bool // WorkerLock: one real lock per worker
+	MaxCount          int
+	MaxCountForWorker map[string]int
+}
+
+func (l *Lock) Key() Key                     { return Key{KindLock, l.Name} }
+func (l *Lock) Refs() iter.Seq2[string, Key] { return noRefs }
+
+// LockAccess is one way of holding a lock: lock.access("counting").
+type LockAccess struct {
+	Lock      *Lock
+	Exclusive bool
+	Count     int // of a counting access; 0 always succeeds
+}
+
+// LockAccesses is a list of them; it is what a locks argument renders to.
+type LockAccesses []LockAccess
+
+// Master is the top level of the configuration (docs/requirements.md C1).
+type Master struct {
+	Title, TitleURL, BuildbotURL string
+	Properties                   map[string]any
+	CollapseRequests             bool
+	WWW                          WWW
+	WorkerListen                 []Listen // protocols["msgpack_experimental_v7"]
+}
+
+// WWW is c['www']. A nil Port means no web server.
+type WWW struct{ Port *Listen }
+
+// Listen is an address to listen at. Host "" is all interfaces; Port 0 lets the
+// system choose.
+type Listen struct {
+	Host string
+	Port int
+	Pos  prop.Pos
+}
