@@ -1,0 +1,189 @@
+package state
+
+import (
+	"bufio"
+	"encoding/json"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"buildstar/config"
+	"github.com/google/go-cmp/cmp"
+)
+
+// frame is one event as Buildbot sent it to its page.
+type frame struct {
+	K string
+	M json.RawMessage
+}
+
+func frames(t *testing.T) (all []frame) {
+	t.Helper()
+	f, err := os.Open("testdata/events.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		var fr frame
+		if err := json.Unmarshal(lines.Bytes(), &fr); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, fr)
+	}
+	return all
+}
+
+func decode[T any](t *testing.T, data []byte) (v T) {
+	t.Helper()
+	if err := json.Unmarshal(data, &v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// event makes our event of a recorded row.
+func event(t *testing.T, f frame) Event {
+	words := strings.Split(f.K, "/")
+	verb := words[len(words)-1]
+	kind := words[0]
+	if len(words) > 3 {
+		kind = words[2]
+	}
+	switch kind {
+	case "builds":
+		return decode[Build](t, f.M).Event(verb)
+	case "properties":
+		return PropertiesEvent(16, decode[Properties](t, f.M))
+	case "buildrequests":
+		return decode[BuildRequest](t, f.M).Event(verb)
+	case "buildsets":
+		return decode[Buildset](t, f.M).Event(verb)
+	case "steps":
+		return decode[Step](t, f.M).Event(verb)
+	case "logs":
+		return decode[Log](t, f.M).Event(verb)
+	}
+	t.Fatalf("unexpected event %s", f.K)
+	return Event{}
+}
+
+// Every event of a recorded forced build has a key of ours and our row is the same
+// JSON, byte for byte (docs/ui-contract.md section 4).
+func TestRecordedEvents(t *testing.T) {
+	all := frames(t)
+	if len(all) < 20 {
+		t.Fatalf("only %d recorded events", len(all))
+	}
+	for _, f := range all {
+		e := event(t, f)
+		if e.Key != f.K && !slices.Contains(e.Aliases, f.K) {
+			t.Errorf("recorded %s, ours is %s and %v", f.K, e.Key, e.Aliases)
+		}
+		got := e.Row.(interface{ AppendJSON([]byte) []byte }).AppendJSON(nil)
+		if diff := cmp.Diff(string(f.M), string(got)); diff != "" {
+			t.Errorf("%s: %s", f.K, diff)
+		}
+	}
+}
+
+func TestEventKeys(t *testing.T) {
+	tests := []struct {
+		event Event
+		want  []string
+	}{
+		{Master{ID: 1}.Event("started"), []string{"masters/1/started"}},
+		{Builder{ID: 2}.Event("update"), []string{"builders/2/update", "masters/1/builders/2/update"}},
+		{Builder{ID: 2, ProjectID: 3}.Event("update"), []string{"builders/2/update", "masters/1/builders/2/update", "projects/3/builders/2/update"}},
+		{Project{ID: 2}.Event("new"), []string{"projects/2/new"}},
+		{Worker{ID: 2}.Event("missing"), []string{"workers/2/missing", "masters/1/workers/2/missing"}},
+		{Scheduler{ID: 2}.Event("updated"), []string{"schedulers/2/updated", "masters/1/schedulers/2/updated"}},
+		{Buildset{ID: 2}.Event("new"), []string{"buildsets/2/new"}},
+		{BuildRequest{ID: 2, BuilderID: 3, BuildsetID: 4}.Event("cancel"), []string{"buildrequests/2/cancel", "builders/3/buildrequests/2/cancel", "buildsets/4/buildrequests/2/cancel"}},
+		{Build{ID: 2, BuilderID: 3}.Event("new"), []string{"builds/2/new", "builders/3/builds/2/new"}},
+		{Build{ID: 2, BuilderID: 3, WorkerID: 4, RequestID: 5}.Event("new"), []string{"builds/2/new", "builders/3/builds/2/new", "workers/4/builds/2/new", "buildrequests/5/builds/2/new"}},
+		{PropertiesEvent(2, nil), []string{"builds/2/properties/update"}},
+		{Step{ID: 2, BuildID: 3, Number: 4}.Event("started"), []string{"steps/2/started", "builds/3/steps/2/started"}},
+		{Log{ID: 2, StepID: 3, Slug: "stdio"}.Event("append"), []string{"logs/2/append", "steps/3/logs/stdio/append"}},
+	}
+	for _, tt := range tests {
+		if diff := cmp.Diff(tt.want, append([]string{tt.event.Key}, tt.event.Aliases...)); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+func TestNulls(t *testing.T) {
+	text := "x"
+	tests := []struct{ want, got string }{
+		{`{"masterid":1,"name":"m","active":true,"last_active":null}`, string(Master{ID: 1, Name: "m", Active: true}.AppendJSON(nil))},
+		{`{"builderid":2,"name":"b","description":null,"description_format":null,"description_html":null,"projectid":null,"tags":[],"masterids":[]}`,
+			string(Builder{ID: 2, Name: "b"}.AppendJSON(nil))},
+		{`{"builderid":2,"name":"b","description":"d","description_format":null,"description_html":null,"projectid":3,"tags":["x","\u003cy\u003e"],"masterids":[1]}`,
+			string(Builder{ID: 2, Name: "b", Description: "d", ProjectID: 3, Tags: []string{"x", "<y>"}, Active: true}.AppendJSON(nil))},
+		{`{"workerid":2,"name":"w","connected_to":[],"workerinfo":{},"paused":false,"pause_reason":null,"graceful":false}`, string(Worker{ID: 2, Name: "w"}.AppendJSON(nil))},
+		{`{"workerid":2,"name":"w","connected_to":[{"masterid":1}],"workerinfo":{"a":1},"paused":true,"pause_reason":"x","graceful":true}`,
+			string(Worker{ID: 2, Name: "w", Connected: true, Info: map[string]any{"a": int64(1)}, Paused: true, PauseReason: "x", Graceful: true}.AppendJSON(nil))},
+		{`{"schedulerid":2,"name":"s","enabled":true}`, string(Scheduler{ID: 2, Name: "s", Enabled: true}.AppendJSON(nil))},
+		{`{"projectid":2,"name":"p","slug":"s","description":null,"description_format":null,"description_html":null,"active":false}`, string(Project{ID: 2, Name: "p", Slug: "s"}.AppendJSON(nil))},
+		{`{"ssid":2,"branch":null,"revision":"x","project":"","repository":"","codebase":"","created_at":1,"patch":null}`, string(SourceStamp{ID: 2, Revision: &text, CreatedAt: 1999}.AppendJSON(nil))},
+		{`{"a":[1.0,"s"],"b":[null,""]}`, string(Properties{"b": {}, "a": {1.0, "s"}}.AppendJSON(nil))},
+		{`[{"name":"n","url":"u"}]`, string(AppendURLs(nil, []URL{{"n", "u"}}))},
+	}
+	for _, tt := range tests {
+		if diff := cmp.Diff(tt.want, tt.got); diff != "" {
+			t.Error(diff)
+		}
+	}
+	b := Build{ID: 1, Results: config.Unfinished}
+	for _, row := range []json.Marshaler{b, BuildRequest{Results: config.Unfinished}, Step{}, Log{}, Buildset{}, Master{}, Builder{}, Project{}, Worker{}, Scheduler{}, SourceStamp{}, Properties{"a": {}}, Property{}} {
+		got, err := json.Marshal(row)
+		want, _ := row.MarshalJSON()
+		if err != nil || string(got) != string(want) {
+			t.Errorf("%T: %s, %v; want %s", row, got, err, want)
+		}
+	}
+}
+
+func FuzzAppendString(f *testing.F) {
+	for _, s := range []string{"", "plain", "\"\\\b\f\n\r\t\x00\x1f\x7f", "<script>&", "é\u2028\u2029\xff\xc3", "\xed\xa0\x80"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		want, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := AppendString(nil, s); string(got) != string(want) {
+			t.Errorf("%q: got %s, want %s", s, got, want)
+		}
+	})
+}
+
+func FuzzProperty(f *testing.F) {
+	f.Add(`[1,"a"]`)
+	f.Add(`[{"a":[1.0,1e400,true,null,18446744073709551615]},"s"]`)
+	f.Fuzz(func(t *testing.T, data string) {
+		var p, again Property
+		if json.Unmarshal([]byte(data), &p) != nil {
+			return
+		}
+		out := p.AppendJSON(nil)
+		if err := json.Unmarshal(out, &again); err != nil {
+			t.Fatalf("%s: %v", out, err)
+		}
+		if diff := cmp.Diff(string(out), string(again.AppendJSON(nil))); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func BenchmarkBuildJSON(b *testing.B) {
+	row := Build{ID: 16, Number: 3, BuilderID: 3, RequestID: 34, WorkerID: 1, StartedAt: 1795321398000, StateString: "build successful", Complete: true}
+	var dst []byte
+	for b.Loop() {
+		dst = row.AppendJSON(dst[:0])
+	}
+}

@@ -1,0 +1,72 @@
+package state
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+)
+
+func unmarshalProperty(data []byte, p *Property) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	var pair []any
+	if err := d.Decode(&pair); err != nil {
+		return err
+	}
+	var err error
+	*p, err = fromPair(pair)
+	return err
+}
+
+func fromPair(pair []any) (Property, error) {
+	if len(pair) != 2 {
+		return Property{}, fmt.Errorf("property: want [value, source], got %d elements", len(pair))
+	}
+	source, ok := pair[1].(string)
+	if !ok {
+		return Property{}, fmt.Errorf("property: source is %T", pair[1])
+	}
+	return Property{Value: Plain(pair[0]), Source: source}, nil
+}
+
+// UnmarshalJSON reads an object of [value, source] by name; it takes one pass, where a
+// map of Property would start a decoder for each.
+func (p *Properties) UnmarshalJSON(data []byte) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	var pairs map[string][]any
+	if err := d.Decode(&pairs); err != nil {
+		return err
+	}
+	*p = make(Properties, len(pairs))
+	for name, pair := range pairs {
+		property, err := fromPair(pair)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		(*p)[name] = property
+	}
+	return nil
+}
+
+// Plain turns what encoding/json decoded with UseNumber into a property value:
+// numbers become int64 if they are whole and fit, float64 if not.
+func Plain(v any) any {
+	switch v := v.(type) {
+	case json.Number:
+		if n, err := v.Int64(); err == nil {
+			return n
+		}
+		f, _ := v.Float64()
+		return f
+	case []any:
+		for i := range v {
+			v[i] = Plain(v[i])
+		}
+	case map[string]any:
+		for k := range v {
+			v[k] = Plain(v[k])
+		}
+	}
+	return v
+}

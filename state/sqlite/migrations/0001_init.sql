@@ -1,0 +1,197 @@
+-- Times are milliseconds since 1970 and 0 for "not yet"; ids that may be missing are
+-- 0; booleans are 0 and 1; results are Buildbot's numbers and -1 while unfinished.
+-- The SQL is what SQLite and PostgreSQL share, but for AUTOINCREMENT.
+
+CREATE TABLE masters (
+  id          INTEGER PRIMARY KEY,
+  name        TEXT    NOT NULL,
+  active      INTEGER NOT NULL,
+  last_active INTEGER NOT NULL,
+  epoch       INTEGER NOT NULL
+);
+
+CREATE TABLE builders (
+  id                 INTEGER PRIMARY KEY,
+  name               TEXT    NOT NULL UNIQUE,
+  description        TEXT    NOT NULL,
+  description_format TEXT    NOT NULL,
+  project_id         INTEGER NOT NULL,
+  tags               TEXT    NOT NULL, -- JSON list
+  active             INTEGER NOT NULL,
+  last_number        INTEGER NOT NULL DEFAULT 0 -- of its builds
+);
+
+CREATE TABLE projects (
+  id                 INTEGER PRIMARY KEY,
+  name               TEXT    NOT NULL UNIQUE,
+  slug               TEXT    NOT NULL,
+  description        TEXT    NOT NULL,
+  description_format TEXT    NOT NULL,
+  active             INTEGER NOT NULL
+);
+
+CREATE TABLE workers (
+  id           INTEGER PRIMARY KEY,
+  name         TEXT    NOT NULL UNIQUE,
+  paused       INTEGER NOT NULL,
+  pause_reason TEXT    NOT NULL,
+  paused_by    TEXT    NOT NULL,
+  paused_at    INTEGER NOT NULL,
+  graceful     INTEGER NOT NULL,
+  info         TEXT    NOT NULL, -- JSON object
+  connected    INTEGER NOT NULL,
+  changed_at   INTEGER NOT NULL,
+  active       INTEGER NOT NULL
+);
+
+CREATE TABLE schedulers (
+  id      INTEGER PRIMARY KEY,
+  name    TEXT    NOT NULL UNIQUE,
+  enabled INTEGER NOT NULL,
+  active  INTEGER NOT NULL
+);
+
+-- Equal stamps share a row: digest is over all that makes them equal.
+CREATE TABLE sourcestamps (
+  id         INTEGER PRIMARY KEY,
+  digest     BLOB    NOT NULL UNIQUE,
+  branch     TEXT,
+  revision   TEXT,
+  project    TEXT    NOT NULL,
+  repository TEXT    NOT NULL,
+  codebase   TEXT    NOT NULL,
+  created_at INTEGER NOT NULL
+);
+
+CREATE TABLE buildsets (
+  id                  INTEGER PRIMARY KEY,
+  external_id         TEXT,
+  reason              TEXT    NOT NULL,
+  scheduler           TEXT    NOT NULL,
+  submitted_at        INTEGER NOT NULL,
+  complete            INTEGER NOT NULL,
+  complete_at         INTEGER NOT NULL,
+  results             INTEGER NOT NULL,
+  parent_build_id     INTEGER NOT NULL,
+  parent_relationship TEXT    NOT NULL,
+  rebuilt_build_id    INTEGER NOT NULL,
+  properties          TEXT    NOT NULL -- JSON object of [value, source]
+);
+CREATE INDEX buildsets_submitted ON buildsets (submitted_at);
+CREATE INDEX buildsets_rebuilt ON buildsets (rebuilt_build_id) WHERE rebuilt_build_id <> 0;
+CREATE INDEX buildsets_parent ON buildsets (parent_build_id) WHERE parent_build_id <> 0;
+
+CREATE TABLE buildset_sourcestamps (
+  buildset_id    INTEGER NOT NULL REFERENCES buildsets (id),
+  position       INTEGER NOT NULL,
+  sourcestamp_id INTEGER NOT NULL REFERENCES sourcestamps (id),
+  PRIMARY KEY (buildset_id, position)
+);
+
+CREATE TABLE buildrequests (
+  id           INTEGER PRIMARY KEY,
+  buildset_id  INTEGER NOT NULL REFERENCES buildsets (id),
+  builder_id   INTEGER NOT NULL REFERENCES builders (id),
+  priority     INTEGER NOT NULL,
+  claimed      INTEGER NOT NULL,
+  claimed_at   INTEGER NOT NULL,
+  complete     INTEGER NOT NULL,
+  complete_at  INTEGER NOT NULL,
+  results      INTEGER NOT NULL,
+  submitted_at INTEGER NOT NULL,
+  waited_for   INTEGER NOT NULL,
+  retries      INTEGER NOT NULL,
+  collapsed_to INTEGER NOT NULL
+);
+CREATE INDEX buildrequests_buildset ON buildrequests (buildset_id);
+CREATE INDEX buildrequests_builder ON buildrequests (builder_id);
+CREATE INDEX buildrequests_open ON buildrequests (builder_id, claimed) WHERE complete = 0;
+CREATE INDEX buildrequests_unclaimed ON buildrequests (builder_id) WHERE claimed = 0;
+
+CREATE TABLE builds (
+  id             INTEGER PRIMARY KEY,
+  number         INTEGER NOT NULL,
+  builder_id     INTEGER NOT NULL REFERENCES builders (id),
+  request_id     INTEGER NOT NULL,
+  worker_id      INTEGER NOT NULL,
+  started_at     INTEGER NOT NULL,
+  complete_at    INTEGER NOT NULL,
+  complete       INTEGER NOT NULL,
+  locks_duration INTEGER NOT NULL, -- seconds
+  state_string   TEXT    NOT NULL,
+  results        INTEGER NOT NULL,
+  generation     INTEGER NOT NULL,
+  stop_reason    TEXT    NOT NULL,
+  properties     TEXT    NOT NULL  -- JSON object of [value, source]
+);
+CREATE UNIQUE INDEX builds_number ON builds (builder_id, number);
+CREATE INDEX builds_request ON builds (request_id);
+CREATE INDEX builds_worker ON builds (worker_id);
+CREATE INDEX builds_started ON builds (started_at);
+CREATE INDEX builds_running ON builds (builder_id) WHERE complete = 0;
+
+CREATE TABLE steps (
+  id                INTEGER PRIMARY KEY,
+  build_id          INTEGER NOT NULL REFERENCES builds (id),
+  number            INTEGER NOT NULL,
+  name              TEXT    NOT NULL,
+  started_at        INTEGER NOT NULL,
+  locks_acquired_at INTEGER NOT NULL,
+  complete          INTEGER NOT NULL,
+  complete_at       INTEGER NOT NULL,
+  state_string      TEXT    NOT NULL,
+  results           INTEGER NOT NULL,
+  urls              TEXT    NOT NULL, -- JSON list
+  hidden            INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX steps_build ON steps (build_id, number);
+
+CREATE TABLE logs (
+  id        INTEGER PRIMARY KEY,
+  step_id   INTEGER NOT NULL REFERENCES steps (id),
+  build_id  INTEGER NOT NULL REFERENCES builds (id),
+  name      TEXT    NOT NULL,
+  slug      TEXT    NOT NULL,
+  complete  INTEGER NOT NULL,
+  num_lines INTEGER NOT NULL,
+  type      TEXT    NOT NULL
+);
+CREATE UNIQUE INDEX logs_step ON logs (step_id, slug);
+CREATE INDEX logs_build ON logs (build_id);
+
+-- The journal of builds: the order of n is the order of sending.
+CREATE TABLE commands (
+  n         INTEGER PRIMARY KEY,
+  id        TEXT    NOT NULL UNIQUE,
+  build_id  INTEGER NOT NULL REFERENCES builds (id),
+  step_id   INTEGER NOT NULL,
+  seq       INTEGER NOT NULL,
+  worker    TEXT    NOT NULL,
+  args_hash BLOB    NOT NULL,
+  done      INTEGER NOT NULL,
+  rc        INTEGER,
+  failure   TEXT    NOT NULL
+);
+CREATE INDEX commands_build ON commands (build_id);
+
+-- A generation's id is never used again, even after the row is gone.
+CREATE TABLE generations (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  created_at INTEGER NOT NULL,
+  digest     BLOB    NOT NULL UNIQUE,
+  env        TEXT    NOT NULL, -- JSON object
+  in_force   INTEGER NOT NULL
+);
+
+CREATE TABLE generation_inputs (
+  generation_id INTEGER NOT NULL REFERENCES generations (id),
+  path          TEXT    NOT NULL,
+  digest        BLOB    NOT NULL REFERENCES inputs (digest),
+  PRIMARY KEY (generation_id, path)
+);
+CREATE INDEX generation_inputs_digest ON generation_inputs (digest);
+
+CREATE TABLE inputs (
+  digest BLOB PRIMARY KEY, -- SHA-256 of data
+  data   BLOB NOT NULL
+);

@@ -1,0 +1,202 @@
+package sqlite
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"buildstar/config"
+	"buildstar/state"
+)
+
+// byName reads the row of a name; ok is false if there is none.
+func byName[T any](t *tx, table, columns, name string, scan func(scanner, *T) error) (row T, ok bool, err error) {
+	err = scan(t.c.row("SELECT "+columns+" FROM "+table+" WHERE name=?", name), &row)
+	if errors.Is(err, sql.ErrNoRows) {
+		return row, false, nil
+	}
+	return row, err == nil, explain(err)
+}
+
+// activity is the verb for a row that was written: it joined the configuration, left
+// it, or changed in another way.
+func activity(was, is bool, other string) string {
+	switch {
+	case is && !was:
+		return "started"
+	case was && !is:
+		return "stopped"
+	}
+	return other
+}
+
+// PutBuilder implements state.Tx.
+func (t *tx) PutBuilder(b state.Builder) (int64, error) {
+	old, known, err := byName(t, "builders", builderColumns, b.Name, scanBuilder)
+	if err != nil {
+		return 0, fmt.Errorf("read builder %q: %w", b.Name, err)
+	}
+	b.ID = old.ID
+	if len(b.Tags) == 0 {
+		b.Tags = nil
+	}
+	if known && reflect.DeepEqual(old, b) {
+		return b.ID, nil
+	}
+	tags := appendTags(b.Tags)
+	if known {
+		_, err = t.c.exec("UPDATE builders SET description=?, description_format=?, project_id=?, tags=?, active=? WHERE id=?",
+			b.Description, b.DescriptionFormat, b.ProjectID, tags, b.Active, b.ID)
+	} else {
+		b.ID, err = t.c.insert("INSERT INTO builders (name, description, description_format, project_id, tags, active) VALUES (?,?,?,?,?,?)",
+			b.Name, b.Description, b.DescriptionFormat, b.ProjectID, tags, b.Active)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("write builder %q: %w", b.Name, explain(err))
+	}
+	b.Tags = slices.Clone(b.Tags)
+	t.record(b.Event(activity(old.Active, b.Active, "update")))
+	return b.ID, nil
+}
+
+func appendTags(tags []string) string {
+	list := make([]any, len(tags))
+	for i, tag := range tags {
+		list[i] = tag
+	}
+	return string(state.AppendValue(nil, list))
+}
+
+// PutProject implements state.Tx.
+func (t *tx) PutProject(p state.Project) (int64, error) {
+	old, known, err := byName(t, "projects", projectColumns, p.Name, scanProject)
+	if err != nil {
+		return 0, fmt.Errorf("read project %q: %w", p.Name, err)
+	}
+	p.ID = old.ID
+	if known && old == p {
+		return p.ID, nil
+	}
+	verb := "update"
+	if known {
+		_, err = t.c.exec("UPDATE projects SET slug=?, description=?, description_format=?, active=? WHERE id=?",
+			p.Slug, p.Description, p.DescriptionFormat, p.Active, p.ID)
+	} else {
+		verb = "new"
+		p.ID, err = t.c.insert("INSERT INTO projects (name, slug, description, description_format, active) VALUES (?,?,?,?,?)",
+			p.Name, p.Slug, p.Description, p.DescriptionFormat, p.Active)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("write project %q: %w", p.Name, explain(err))
+	}
+	t.record(p.Event(verb))
+	return p.ID, nil
+}
+
+// PutScheduler implements state.Tx.
+func (t *tx) PutScheduler(s state.Scheduler) (int64, error) {
+	old, known, err := byName(t, "schedulers", schedulerColumns, s.Name, scanScheduler)
+	if err != nil {
+		return 0, fmt.Errorf("read scheduler %q: %w", s.Name, err)
+	}
+	s.ID = old.ID
+	if known && old == s {
+		return s.ID, nil
+	}
+	if known {
+		_, err = t.c.exec("UPDATE schedulers SET enabled=?, active=? WHERE id=?", s.Enabled, s.Active, s.ID)
+	} else {
+		s.ID, err = t.c.insert("INSERT INTO schedulers (name, enabled, active) VALUES (?,?,?)", s.Name, s.Enabled, s.Active)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("write scheduler %q: %w", s.Name, explain(err))
+	}
+	t.record(s.Event(activity(old.Active, s.Active, "updated")))
+	return s.ID, nil
+}
+
+// PutWorker implements state.Tx.
+func (t *tx) PutWorker(w state.Worker, verb string) (int64, error) {
+	old, known, err := byName(t, "workers", workerColumns, w.Name, scanWorker)
+	if err != nil {
+		return 0, fmt.Errorf("read worker %q: %w", w.Name, err)
+	}
+	w.ID = old.ID
+	info := string(state.AppendValue(nil, w.Info))
+	if known && sameWorker(old, w, info) {
+		return w.ID, nil
+	}
+	if known {
+		_, err = t.c.exec(`UPDATE workers SET paused=?, pause_reason=?, paused_by=?, paused_at=?, graceful=?, info=?, connected=?, changed_at=?, active=? WHERE id=?`,
+			w.Paused, w.PauseReason, w.PausedBy, int64(w.PausedAt), w.Graceful, info, w.Connected, int64(w.ChangedAt), w.Active, w.ID)
+	} else {
+		w.ID, err = t.c.insert(`INSERT INTO workers (name, paused, pause_reason, paused_by, paused_at, graceful, info, connected, changed_at, active) VALUES (?,?,?,?,?,?,?,?,?,?)`,
+			w.Name, w.Paused, w.PauseReason, w.PausedBy, int64(w.PausedAt), w.Graceful, info, w.Connected, int64(w.ChangedAt), w.Active)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("write worker %q: %w", w.Name, explain(err))
+	}
+	t.record(w.Event(verb))
+	return w.ID, nil
+}
+
+// sameWorker compares two workers; info is b's Info as JSON.
+func sameWorker(a, b state.Worker, info string) bool {
+	if string(state.AppendValue(nil, a.Info)) != info {
+		return false
+	}
+	a.Info, b.Info = nil, nil
+	return reflect.DeepEqual(a, b)
+}
+
+// Retire implements state.Tx.
+func (t *tx) Retire(active map[string][]string) error {
+	err := retire(t, "builders", builderColumns, active[config.KindBuilder], scanBuilder, func(b *state.Builder) (string, state.Event) {
+		b.Active = false
+		return b.Name, b.Event("stopped")
+	})
+	if err == nil {
+		err = retire(t, "workers", workerColumns, active[config.KindWorker], scanWorker, func(w *state.Worker) (string, state.Event) {
+			w.Active = false
+			return w.Name, w.Event("configured")
+		})
+	}
+	if err == nil {
+		err = retire(t, "schedulers", schedulerColumns, active[config.KindScheduler], scanScheduler, func(s *state.Scheduler) (string, state.Event) {
+			s.Active = false
+			return s.Name, s.Event("stopped")
+		})
+	}
+	if err == nil {
+		err = retire(t, "projects", projectColumns, active[config.KindProject], scanProject, func(p *state.Project) (string, state.Event) {
+			p.Active = false
+			return p.Name, p.Event("update")
+		})
+	}
+	return err
+}
+
+// retire marks the active rows of a table that are not in keep.
+func retire[T any](t *tx, table, columns string, keep []string, scan func(scanner, *T) error, stop func(*T) (string, state.Event)) error {
+	rows, err := rowsOf(t.reader, scan, "SELECT "+columns+" FROM "+table+" WHERE active=1 ORDER BY id")
+	if err != nil {
+		return fmt.Errorf("retire %s: %w", table, err)
+	}
+	kept := make(map[string]bool, len(keep))
+	for _, name := range keep {
+		kept[name] = true
+	}
+	for i := range rows {
+		name, event := stop(&rows[i])
+		if kept[name] {
+			continue
+		}
+		if _, err := t.c.exec("UPDATE "+table+" SET active=0 WHERE name=?", name); err != nil {
+			return fmt.Errorf("retire %s %q: %w", table, name, explain(err))
+		}
+		t.record(event)
+	}
+	return nil
+}
