@@ -1,0 +1,146 @@
+// Package conn is the master's side of a worker's connection: login, information,
+// settings, commands and their updates, files, and liveness.
+//
+// A [Server] accepts WebSockets and in-memory pipes, checks names and passwords
+// with its [Host], and hands every worker that finished attaching to it as a
+// [Session]. Commands are iterators of updates, so step code is a for loop.
+//
+// # Goroutines
+//
+// Each session has one that lives as long as it does: the reader, which routes
+// messages by op and seq_number and never writes. A writer exists only while
+// something waits to be sent, and takes all that waits in one write. One more
+// attaches the worker and then runs Host.Attached; one sends a ping now and then.
+// [Server.Shutdown] waits for all of them. Updates, blocks of files and completions
+// are handled by the goroutine that ranges over [Session.Run].
+//
+// # Bounds
+//
+//   - a message: 80 MiB ([wire.MaxFrame]); a longer one ends the session with
+//     [ErrFrameTooBig];
+//   - what a command has sent and its loop has not taken: 1 MiB (or one message);
+//     beyond it the reader waits, so that the socket fills and the worker stops.
+//     While it waits no message of that worker is read, and its clock stands still:
+//     a loop must not wait for something else from the same session;
+//   - answers and requests waiting to be sent: 16,384 or 32 MiB, then the session
+//     ends; one write takes at most 60 s;
+//   - files: one block in memory at a time, of at most 1 MiB to the worker;
+//   - refused logins remembered: 4,096 pairs of address and name; delayed: 256;
+//   - ids of commands that ran when their connection was lost: 1,000 a worker.
+//
+// What a peer sends, however hostile, costs at most its own connection.
+package conn
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"net"
+
+	"buildstar/conn/wire"
+)
+
+// Host is who the server asks and tells: the engine. Its methods may be called
+// from many goroutines.
+type Host interface {
+	// Login returns nil if a worker of this name may connect with this password, or an
+	// error that wraps ErrUnknownWorker or ErrBadPassword and says what is wrong
+	// (docs/requirements.md A1.8).
+	Login(name, password string) error
+	// Attached is called, in a goroutine of its own, once a worker has told its
+	// information and taken its settings. The session belongs to the host until it
+	// is Done.
+	Attached(Session)
+}
+
+// Why a login is refused.
+var (
+	ErrUnknownWorker = errors.New("unknown worker")
+	ErrBadPassword   = errors.New("wrong password")
+)
+
+// How a session or a command ends other than by itself.
+var (
+	// ErrLost is wrapped by what a Session returns when its connection is gone.
+	ErrLost = errors.New("connection to worker lost")
+	// ErrFrameTooBig is wrapped, and ErrLost is not, when the worker sent a message that
+	// is too long: running the same again would end the same way (docs/protocol.md D 3).
+	ErrFrameTooBig = errors.New("the worker sent a message of more than 80 MiB (one line of more than 16 Mi characters?)")
+	// ErrNotStopped is wrapped when an interrupted command did not end in time. The
+	// session stays usable; the command may live on and is interrupted again when its
+	// worker next attaches.
+	ErrNotStopped = errors.New("the interrupted command did not end")
+)
+
+// Session is one connected worker. Methods are safe for concurrent use.
+type Session interface {
+	Name() string
+	Info() WorkerInfo
+	RemoteAddr() net.Addr
+	// Run sends a command and yields its updates until it completes; a range over
+	// them is the step's code. The worker's updates in a yielded Update are answered
+	// when the body asks for the next one, so a body that wrote them to the log has
+	// them on disk by then; the body may keep what it was given. The iterator must be
+	// ranged over, once; breaking out of it interrupts the command. After ctx is
+	// cancelled the command is interrupted and the iterator still yields until
+	// `complete`, or 6 s + SigtermTime (the worker takes 5 s, 1 s is for the way). The
+	// last pair may carry an error and then no entries: a *RemoteError when the worker
+	// reported one, one that wraps ErrLost when the connection went, ErrFrameTooBig or
+	// ErrNotStopped. Run itself fails if the worker refuses the command
+	// (*RemoteError), if ctx ends before it answered, or if an argument has no type on
+	// the wire.
+	Run(ctx context.Context, c Command) (iter.Seq2[Update, error], error)
+	// Interrupt ends a command of an earlier session by its id (docs/protocol.md 0.2
+	// item 10); unknown ids are no error.
+	Interrupt(ctx context.Context, commandID, why string) error
+	// Ping returns when the worker answered a print.
+	Ping(ctx context.Context) error
+	// Shutdown tells the worker's process to exit.
+	Shutdown(ctx context.Context) error
+	// Close ends the connection; why is logged and told where possible.
+	Close(why string)
+	Done() <-chan struct{}
+	// Err says why the session ended; nil before Done.
+	Err() error
+}
+
+// Command is one command for a worker. Paths in Args are absolute
+// (docs/protocol.md A.6).
+type Command struct {
+	ID   string // never repeats, not even after a restart; empty: the server makes one
+	Name string // "shell", "upload_file" ...
+	Args map[string]any
+	// Upload receives what upload_file or upload_directory sends: a file's bytes, or
+	// those of a tar. A Write that fails aborts the upload.
+	Upload io.Writer
+	// Stamp is told the times of an uploaded file, in seconds, if the worker sends
+	// them.
+	Stamp func(accessed, modified float64)
+	// Download is what download_file reads.
+	Download io.Reader
+	// SigtermTime is how many seconds the worker waits between SIGTERM and the kill.
+	SigtermTime float64
+}
+
+// Update is what one or more update messages of a command said, in order.
+type Update struct {
+	Entries []wire.Entry
+	Number  int64 // of the last message in it, counting from 1
+}
+
+// RemoteError is an error that the worker reported.
+type RemoteError struct{ Text string }
+
+func (e *RemoteError) Error() string { return e.Text }
+
+// WorkerInfo is what a worker said about itself.
+type WorkerInfo struct {
+	Facts    map[string]any    // admin, host, version, numcpus, system, basedir, os_* ...: everything but the rest
+	Environ  map[string]string // HOME and the like, for ~ in paths; never stored or shown (docs/requirements.md B1)
+	Commands map[string]string // name -> version
+	Basedir  string
+	System   string // "posix" or "nt"
+	Version  string
+	Ours     bool // our own worker: knows buildstar's extensions
+}
