@@ -1,0 +1,380 @@
+package starlark
+
+import (
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strconv"
+
+	star "go.starlark.net/starlark"
+
+	"buildstar/config"
+	"buildstar/config/prop"
+	"buildstar/starlark/spec"
+)
+
+// A graph is the nodes of a configuration while they are checked.
+type graph struct {
+	root
+	workers    nodes[*config.Worker]
+	builders   nodes[*config.Builder]
+	schedulers nodes[config.Scheduler]
+	projects   nodes[*config.Project]
+	locks      []*config.Lock
+}
+
+// nodes are the nodes of one list, with their objects.
+type nodes[N config.Node] struct {
+	kind, key string
+	list      []N // those without problems
+	all       []listed[N]
+	byName    map[string]*spec.Object
+	// placeheld are names that calls with problems declared; unknown is true if one
+	// of them declared a name that is not known.
+	placeheld map[string]bool
+	unknown   bool
+	vague     bool // of one of them nothing but its name is known
+}
+
+// listed is what an item of a list made: of a node, or of the good arguments of a
+// call that had problems.
+type listed[N config.Node] struct {
+	node N
+	*spec.Object
+	placeheld, dup bool
+}
+
+// collect reads the list at key. Duplicate names are reported.
+func collect[N config.Node](r root, kind, key string, v star.Value) nodes[N] {
+	ns := nodes[N]{kind: kind, key: key, byName: make(map[string]*spec.Object), placeheld: make(map[string]bool)}
+	var list star.Indexable
+	switch v := v.(type) {
+	case nil, star.NoneType:
+		ns.unknown = r.misspelled(key)
+		return ns
+	case *spec.Placeholder:
+		ns.unknown = true
+		return ns
+	case *star.List:
+		list = v
+	case star.Tuple:
+		list = v
+	default:
+		ns.unknown = true
+		hint := ""
+		if o, ok := v.(*spec.Object); ok {
+			if _, ok := o.Value.(N); ok {
+				hint = "put [ ] around it"
+			}
+		}
+		r.problem("wrong-type", key, fmt.Sprintf("want list of %ss, got %s", kind, spec.Got(v)), hint)
+		return ns
+	}
+	for i := range list.Len() {
+		ns.add(r, i, list.Index(i))
+	}
+	return ns
+}
+
+func (ns *nodes[N]) add(r root, i int, v star.Value) {
+	switch v := v.(type) {
+	case *spec.Placeholder:
+		if v.Declared == "" {
+			ns.unknown = true
+		}
+		ns.placeheld[v.Declared] = true
+		if o := v.Partial(); o != nil {
+			if n, ok := o.Value.(N); ok {
+				ns.put(r, n, o, true)
+				return
+			}
+		}
+		ns.vague = true
+		return
+	case *spec.Object:
+		if n, ok := v.Value.(N); ok {
+			ns.put(r, n, v, false)
+			return
+		}
+	}
+	ns.unknown = true
+	hint := ""
+	switch v := v.(type) {
+	case star.Callable:
+		hint = "call it: " + v.Name() + "(...)"
+	case star.NoneType:
+		hint = "a function without return gives None"
+	case star.Indexable:
+		if _, isString := v.(star.String); !isString {
+			hint = "lists do not nest: use list + list"
+		}
+	}
+	r.problem("wrong-type", ns.key, fmt.Sprintf("item %d: want a %s, got %s", i+1, ns.kind, spec.Got(v)), hint)
+}
+
+func (ns *nodes[N]) put(r root, n N, o *spec.Object, placeheld bool) {
+	name := n.Key().Name
+	l := listed[N]{node: n, Object: o, placeheld: placeheld}
+	other, dup := ns.byName[name]
+	if l.dup = dup && !o.Bad("name"); l.dup {
+		p := about(o, "duplicate-name", "name")
+		if other == o {
+			p.Pos, p.Subject, p.Chain, p.Param = r.place(ns.key), r.subject(ns.key), nil, ""
+			p.Text = fmt.Sprintf("the %s %q is in the list twice", ns.kind, name)
+		} else {
+			p.Text = fmt.Sprintf("the name %q is used twice", name)
+			p.Hint = fmt.Sprintf("the other one is at %v", other.Pos())
+		}
+		r.e.report(p)
+	} else if !o.Bad("name") {
+		ns.byName[name] = o
+		if !placeheld {
+			ns.list = append(ns.list, n)
+		}
+	}
+	ns.all = append(ns.all, l)
+}
+
+// has reports whether a name exists, or may exist once all problems are solved.
+func (ns *nodes[N]) has(e *evaluation, name string) bool {
+	_, ok := ns.byName[name]
+	return ok || ns.placeheld[name] || ns.unknown || e.env.Leaked()
+}
+
+// complete reports whether the list surely holds all that is meant.
+func (ns *nodes[N]) complete(e *evaluation) bool {
+	return len(ns.placeheld) == 0 && !ns.unknown && !e.env.Leaked()
+}
+
+func (ns *nodes[N]) names() []string {
+	names := make([]string, len(ns.list), len(ns.list)+len(ns.placeheld))
+	for i, n := range ns.list {
+		names[i] = n.Key().Name
+	}
+	return append(names, slices.Sorted(maps.Keys(ns.placeheld))...)
+}
+
+// about begins a problem of a node: at its call.
+func about(o *spec.Object, code, param string) prop.Problem {
+	subject := o.Subject()
+	if subject != "" {
+		return prop.Problem{Code: code, Pos: o.Pos(), Chain: o.Chain(), Subject: subject, Param: param}
+	}
+	subject = o.Class().Full()
+	if n, ok := o.Value.(config.Node); ok {
+		subject += " " + strconv.Quote(n.Key().Name)
+	}
+	return prop.Problem{Code: code, Pos: o.Pos(), Chain: o.Chain(), Subject: subject, Param: param}
+}
+
+// snapshot runs the graph phase. It returns nil if nothing can be made of the
+// globals.
+func (e *evaluation) snapshot(globals star.StringDict, complete bool) *config.Snapshot {
+	if !complete {
+		return nil
+	}
+	r, d := e.root(globals)
+	if d == nil {
+		return nil
+	}
+	top, master := r.read(d)
+	g := &graph{
+		root:       r,
+		workers:    collect[*config.Worker](r, "worker", "workers", top.Workers),
+		builders:   collect[*config.Builder](r, "builder", "builders", top.Builders),
+		schedulers: collect[config.Scheduler](r, "scheduler", "schedulers", top.Schedulers),
+		projects:   collect[*config.Project](r, "project", "projects", top.Projects),
+	}
+	g.locks = g.allLocks()
+	g.check(master)
+	if len(e.env.Problems()) > 0 {
+		return nil
+	}
+	e.env.Seal()
+	return config.New(config.Snapshot{
+		Master: master, Workers: g.workers.list, Builders: g.builders.list, Schedulers: g.schedulers.list,
+		Projects: g.projects.list, Locks: g.locks, Inputs: e.inputs, Env: e.environ,
+	})
+}
+
+// allLocks returns every lock that was made; two of one name clash.
+func (g *graph) allLocks() (locks []*config.Lock) {
+	byName := make(map[string]*spec.Object)
+	for _, o := range g.e.kept {
+		l, ok := o.Value.(*config.Lock)
+		if !ok {
+			continue
+		}
+		if first, dup := byName[l.Name]; dup {
+			p := about(o, "lock-clash", "name")
+			p.Text = fmt.Sprintf("there are two locks %q", l.Name)
+			p.Hint = fmt.Sprintf("the other one is at %v; make it once and share it", first.Pos())
+			g.e.report(p)
+			continue
+		}
+		byName[l.Name] = o
+		locks = append(locks, l)
+	}
+	return locks
+}
+
+// check reports what is wrong with the graph as a whole.
+func (g *graph) check(m config.Master) {
+	g.empty()
+	g.listening(m)
+	used := g.checkBuilders()
+	scheduled, sure := g.checkSchedulers()
+	for _, b := range g.builders.all {
+		if sure && !b.placeheld && !b.dup && !scheduled[b.node.Name] {
+			p := about(b.Object, "unscheduled-builder", "")
+			p.Text = "no scheduler builds it"
+			p.Hint = "add it to the builderNames of a scheduler, such as schedulers.ForceScheduler"
+			g.e.report(p)
+		}
+	}
+	for _, w := range g.workers.all {
+		if !w.placeheld && !w.dup && !used[w.node.Name] && g.builders.complete(g.e) && !g.misnamed("undefined-worker") {
+			p := about(w.Object, "unused-worker", "")
+			p.Text = "no builder uses it"
+			g.e.warn(p)
+		}
+	}
+	g.unlisted()
+}
+
+// misnamed reports whether a name meant nothing: it may have meant any node.
+func (g *graph) misnamed(code string) bool {
+	return slices.ContainsFunc(g.e.env.Problems(), func(p prop.Problem) bool { return p.Code == code })
+}
+
+// empty reports lists that need something (docs/requirements.md C1).
+func (g *graph) empty() {
+	report := func(n int, complete bool, key, code, hint string) {
+		if n == 0 && complete {
+			g.problem(code, key, "there are no "+key, hint)
+		}
+	}
+	report(len(g.workers.list), g.workers.complete(g.e), "workers", "no-workers",
+		"write c['workers'] = [worker.LocalWorker(\"local\")]")
+	report(len(g.builders.list), g.builders.complete(g.e), "builders", "no-builders",
+		"write c['builders'] = [util.BuilderConfig(name = ..., workernames = [...], factory = ...)]")
+	report(len(g.schedulers.list), g.schedulers.complete(g.e), "schedulers", "no-schedulers",
+		"write c['schedulers'] = [schedulers.ForceScheduler(name = \"force\", builderNames = [...])]")
+}
+
+// listening reports workers that nothing lets in.
+func (g *graph) listening(m config.Master) {
+	if len(m.WorkerListen) > 0 || g.hasProblem("protocols") || g.misspelled("protocols") {
+		return
+	}
+	for _, w := range g.workers.all {
+		if !w.node.Local {
+			p := about(w.Object, "no-protocols", "")
+			p.Text = "it cannot connect: c['protocols'] names no port"
+			p.Hint = "write c['protocols'] = {'msgpack_experimental_v7': {'port': 9989}}"
+			g.e.report(p)
+			return
+		}
+	}
+}
+
+// hasProblem reports whether a problem of a key of c, or below it, is known.
+func (g *graph) hasProblem(key string) bool {
+	subject := g.subject(key)
+	return slices.ContainsFunc(g.e.env.Problems(), func(p prop.Problem) bool {
+		return len(p.Subject) >= len(subject) && p.Subject[:len(subject)] == subject
+	})
+}
+
+// checkBuilders reports what builders name and does not exist, and returns the
+// workers that are used.
+func (g *graph) checkBuilders() (used map[string]bool) {
+	used = make(map[string]bool)
+	dirs := make(map[string]listed[*config.Builder])
+	for _, l := range g.builders.all {
+		b, o := l.node, l.Object
+		for param, k := range b.Refs() {
+			switch k.Kind {
+			case config.KindWorker:
+				used[k.Name] = true
+				undefined(g, o, "undefined-worker", param, k, &g.workers)
+			case config.KindProject:
+				undefined(g, o, "undefined-project", param, k, &g.projects)
+			}
+		}
+		if l.dup || o.Bad("builddir") || o.Bad("name") {
+			continue
+		}
+		if path.IsAbs(b.Builddir) {
+			p := about(o, "absolute-builddir", "builddir")
+			p.Text = "the directory is absolute; it is used below the basedir"
+			g.e.warn(p)
+		}
+		if first, dup := dirs[b.Builddir]; dup {
+			p := about(o, "duplicate-builddir", "builddir")
+			p.Text = fmt.Sprintf("the directory %q is used twice", b.Builddir)
+			p.Hint = fmt.Sprintf("the builder %q has it too, at %v", first.node.Name, first.Pos())
+			g.e.report(p)
+		} else {
+			dirs[b.Builddir] = l
+		}
+	}
+	return used
+}
+
+// undefined reports a name that means nothing.
+func undefined[N config.Node](g *graph, o *spec.Object, code, param string, k config.Key, in *nodes[N]) {
+	if in.has(g.e, k.Name) {
+		return
+	}
+	p := about(o, code, param)
+	p.Text = fmt.Sprintf("there is no %s %q in c['%s']", k.Kind, k.Name, in.key)
+	if near := prop.Nearest(k.Name, in.names()); near != "" {
+		p.Hint = fmt.Sprintf("did you mean %q?", near)
+	}
+	g.e.report(p)
+}
+
+// checkSchedulers reports builders that schedulers name and do not exist, and
+// returns those that are scheduled; sure is false if there may be more.
+func (g *graph) checkSchedulers() (scheduled map[string]bool, sure bool) {
+	scheduled = make(map[string]bool)
+	sure = len(g.schedulers.all) > 0 && !g.schedulers.vague && !g.schedulers.unknown && !g.e.env.Leaked()
+	for _, s := range g.schedulers.all {
+		sure = sure && !s.Bad("builderNames")
+		for _, b := range s.node.Builders() {
+			scheduled[b] = true
+			undefined(g, s.Object, "undefined-builder", "builderNames", config.Key{Kind: config.KindBuilder, Name: b}, &g.builders)
+		}
+	}
+	return scheduled, sure && !g.misnamed("undefined-builder")
+}
+
+// unlisted warns about nodes that were made and are in no list of c.
+func (g *graph) unlisted() {
+	listed := make(map[*spec.Object]bool)
+	if !g.workers.complete(g.e) || !g.builders.complete(g.e) || !g.schedulers.complete(g.e) || !g.projects.complete(g.e) {
+		return
+	}
+	note(listed, &g.workers)
+	note(listed, &g.builders)
+	note(listed, &g.schedulers)
+	note(listed, &g.projects)
+	for _, o := range g.e.kept {
+		k := o.Value.(config.Node).Key()
+		if listed[o] || k.Kind == config.KindLock {
+			continue
+		}
+		p := about(o, "unlisted", "")
+		p.Text = fmt.Sprintf("the %s is not in c['%ss'], so it does nothing", k.Kind, k.Kind)
+		g.e.warn(p)
+	}
+}
+
+// note adds the objects of a list.
+func note[N config.Node](listed map[*spec.Object]bool, ns *nodes[N]) {
+	for _, l := range ns.all {
+		listed[l.Object] = true
+	}
+}
