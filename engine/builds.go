@@ -1,0 +1,195 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"sync"
+
+	"buildstar/config"
+	"buildstar/engine/dist"
+	"buildstar/engine/run"
+	"buildstar/state"
+)
+
+// builds are those that run, or are about to.
+type builds struct {
+	mu        sync.Mutex
+	byTicket  map[run.Ticket]*active
+	byRequest map[int64]*active
+	byID      map[int64]*active
+	closed    bool
+	wg        sync.WaitGroup
+}
+
+// active is one build from the moment it was assigned to the moment its last row
+// is written.
+type active struct {
+	start dist.Start
+	row   state.Build
+	build *run.Build         // nil until its row is open
+	early []func(*run.Build) // what was asked of it before
+}
+
+func newBuilds() *builds {
+	return &builds{byTicket: map[run.Ticket]*active{}, byRequest: map[int64]*active{}, byID: map[int64]*active{}}
+}
+
+// tell says something to a build, now or once it is there. The caller holds mu.
+func (a *active) tell(fn func(*run.Build)) {
+	if a.build == nil {
+		a.early = append(a.early, fn)
+		return
+	}
+	fn(a.build)
+}
+
+var errClosing = errors.New("the master is shutting down")
+
+// start is called by the distributor with each of its decisions.
+func (m *Master) start(s dist.Start) {
+	b := m.builds
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		m.dist.Refused(s.Ticket, errClosing)
+		return
+	}
+	a := &active{start: s}
+	b.byTicket[s.Ticket], b.byRequest[s.Request.ID] = a, a
+	b.wg.Go(func() { m.build(a) })
+}
+
+// build is the goroutine of one build.
+func (m *Master) build(a *active) {
+	defer m.builds.remove(a)
+	order, err := m.open(a)
+	if err != nil {
+		m.disk.note(err)
+		if !errors.Is(err, state.ErrNotFound) {
+			m.log.Warn("open build", "builder", a.start.Builder, "request", a.start.Request.ID, "error", err)
+		}
+		m.dist.Refused(a.start.Ticket, err)
+		return
+	}
+	m.dist.Opened(a.start.Ticket, order.Row)
+	b := run.New(order)
+	m.builds.opened(a, order.Row, b)
+	outcome := b.Run(m.hard)
+	m.finish(a, order, outcome)
+	m.dist.Finished(a.start.Ticket)
+}
+
+// open claims the request and opens the build's row. If a reload replaces the
+// configuration just then it tries again with the new one.
+func (m *Master) open(a *active) (run.Order, error) {
+	for {
+		now := m.current.Load()
+		order, err := m.openWith(now, a.start)
+		if !errors.Is(err, dist.ErrOldGeneration) {
+			return order, err
+		}
+		m.apply.Lock() // until what replaced it is in force
+		again := m.current.Load() != now
+		m.apply.Unlock()
+		if !again {
+			return order, err
+		}
+	}
+}
+
+// openWith opens a build of a configuration and gathers what it needs.
+func (m *Master) openWith(now *applied, s dist.Start) (run.Order, error) {
+	builder, w := now.snapshot.Builder(s.Builder), now.snapshot.Worker(s.Worker)
+	if builder == nil || w == nil {
+		return run.Order{}, fmt.Errorf("open build: the configuration no longer has builder %q and worker %q", s.Builder, s.Worker)
+	}
+	session := m.fleet.session(s.Worker)
+	if session == nil {
+		return run.Order{}, fmt.Errorf("open build: worker %q is no longer connected", s.Worker)
+	}
+	row, set, err := dist.Open(m.hard, m.o.Store, s, now.workers[s.Worker].ID, now.generation)
+	if err != nil {
+		return run.Order{}, err
+	}
+	m.locks.Label(s.Ticket, fmt.Sprintf("%s #%d", s.Builder, row.Number), row.ID)
+	return run.Order{
+		Store: m.o.Store, Logs: m.o.Logs, Locks: m.locks, Logger: m.log, Session: session,
+		Snapshot: now.snapshot, Builder: builder, Worker: w,
+		Ticket: s.Ticket, Row: row, Buildset: set, ProjectID: now.projects[builder.Project], Epoch: m.epoch,
+		Basedir:  m.o.Basedir,
+		BuildURL: fmt.Sprintf("%sbuilders/%s/%d", now.snapshot.Master.BuildbotURL, url.PathEscape(s.Builder), row.Number),
+	}, nil
+}
+
+func (b *builds) opened(a *active, row state.Build, build *run.Build) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a.row, a.build = row, build
+	b.byID[row.ID] = a
+	for _, fn := range a.early {
+		fn(build)
+	}
+	if b.closed {
+		build.Requeue(errClosing.Error())
+	}
+}
+
+func (b *builds) remove(a *active) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.byTicket, a.start.Ticket)
+	if b.byRequest[a.start.Request.ID] == a {
+		delete(b.byRequest, a.start.Request.ID)
+	}
+	delete(b.byID, a.row.ID)
+}
+
+// close interrupts every build and lets none start any more.
+func (b *builds) close(reason string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	for _, a := range b.byTicket {
+		if a.build != nil {
+			a.build.Requeue(reason)
+		}
+	}
+}
+
+// requeue interrupts the builds on a worker so that they are built again.
+func (b *builds) requeue(worker, reason string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, a := range b.byTicket {
+		if a.start.Worker == worker {
+			a.tell(func(build *run.Build) { build.Requeue(reason) })
+		}
+	}
+}
+
+// count returns how many builds run.
+func (b *builds) count() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.byTicket)
+}
+
+// wait returns when no build is left, or ctx ended.
+func (b *builds) wait(ctx context.Context) bool {
+	done := make(chan struct{})
+	go func() { // ends with the last build
+		b.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// again reports whether a result sends the request back to the queue.
+func again(r config.Result) bool { return r == config.Retry }

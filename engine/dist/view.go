@@ -1,0 +1,81 @@
+package dist
+
+import (
+	"buildstar/config"
+	"buildstar/engine/run"
+	"buildstar/state"
+)
+
+// Request is what the decision needs to know of a waiting request.
+type Request struct {
+	ID, BuilderID, Priority int64
+	SubmittedAt             state.Time
+	NotBefore               state.Time // after a RETRY it waits a little
+	Avoid                   string     // the worker its last build was lost with
+}
+
+// before is the order of requests within a builder: highest priority, then oldest
+// (docs/requirements.md C2).
+func (r *Request) before(o *Request) bool {
+	if r.Priority != o.Priority {
+		return r.Priority > o.Priority
+	}
+	return r.ID < o.ID
+}
+
+// Builder is one builder with requests waiting.
+type Builder struct {
+	ID      int64
+	Name    string
+	Workers []string
+	Locks   config.LockAccesses // those that depend on no properties
+	Queue   Queue
+}
+
+// Queue yields the waiting requests of a builder in order; it stops when yield
+// returns false.
+type Queue func(yield func(*Request) bool)
+
+// Place is a build on a worker, or one that is about to start there.
+type Place struct {
+	Builder string
+	BuildID int64 // 0: about to start
+	Number  int64
+	Since   state.Time
+}
+
+// Worker is what the decision needs to know of a worker.
+type Worker struct {
+	Name      string
+	Connected bool
+	Settling  bool       // connected, but orphans of an earlier connection are being ended
+	ChangedAt state.Time // when it connected or was lost; 0: never seen
+
+	Paused      bool
+	PauseReason string
+	PausedBy    string
+	PausedAt    state.Time
+	Graceful    bool // will exit when idle
+
+	MaxBuilds int // 0: no limit
+	Running   []Place
+	LastUsed  uint64 // order in which workers got their newest build; 0: never
+}
+
+// View is everything that a decision is made from. assign does not change it.
+type View struct {
+	Now      state.Time
+	Stopping bool       // the master shuts down
+	DiskFull state.Time // since when nothing can be written; 0: it can
+	Builders []Builder  // those to look at
+	Workers  map[string]*Worker
+	Locks    *run.LockState
+}
+
+// Assignment is a decision: this request is built on that worker now.
+type Assignment struct {
+	Request *Request
+	Builder string
+	Worker  string
+	Locks   config.LockAccesses
+}

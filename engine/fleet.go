@@ -1,0 +1,258 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"buildstar/config"
+	"buildstar/conn"
+	"buildstar/engine/dist"
+	"buildstar/state"
+)
+
+// orphanTimeout bounds the ending of one command of an earlier life.
+const orphanTimeout = 30 * time.Second
+
+// fleet is the connected workers, and what is known of each one's readiness.
+type fleet struct {
+	m       *Master
+	mu      sync.Mutex
+	members map[string]*member
+	leaving map[string]chan struct{}   // gone of members that left the configuration
+	orphans map[string][]state.Command // commands an earlier run of the master left, by worker
+}
+
+// member is one worker of the configuration.
+type member struct {
+	status  dist.Status
+	session conn.Session
+	gone    chan struct{} // closed when the session's rows are written
+}
+
+func newFleet(m *Master) *fleet {
+	return &fleet{m: m, members: map[string]*member{}, leaving: map[string]chan struct{}{}, orphans: map[string][]state.Command{}}
+}
+
+// Login implements conn.Host (docs/requirements.md A1.8).
+func (m *Master) Login(name, password string) error {
+	w := m.Snapshot().Worker(name)
+	switch {
+	case w == nil:
+		return fmt.Errorf("%w %q: the configuration has no such worker", conn.ErrUnknownWorker, name)
+	case w.Local:
+		return fmt.Errorf("%w %q: it is a LocalWorker, which runs inside the master", conn.ErrUnknownWorker, name)
+	case !w.Password.Matches(password):
+		return fmt.Errorf("%w for worker %q", conn.ErrBadPassword, name)
+	}
+	return nil
+}
+
+// Attached implements conn.Host: the worker gets builds until its session ends.
+func (m *Master) Attached(s conn.Session) { m.fleet.serve(s) }
+
+func (f *fleet) serve(s conn.Session) {
+	gone := make(chan struct{})
+	defer close(gone)
+	if !f.enter(s, gone) {
+		s.Close("the configuration has no such worker")
+		return
+	}
+	f.m.recordWorker(s.Name(), func(row *state.Worker) {
+		row.Connected, row.Info = true, s.Info().Facts
+		row.Graceful = false
+	}, "connected")
+	f.settle(s)
+	f.change(s.Name(), func(mb *member) {
+		if mb.session == s {
+			mb.status.Settling = false
+		}
+	})
+	<-s.Done()
+	f.change(s.Name(), func(mb *member) {
+		if mb.session == s {
+			mb.session, mb.status.Connected, mb.status.Settling = nil, false, false
+			mb.status.ChangedAt = state.Now()
+		}
+	})
+	f.m.recordWorker(s.Name(), func(row *state.Worker) { row.Connected = false }, "disconnected")
+}
+
+// enter makes s the session of its worker, after an older one has left.
+func (f *fleet) enter(s conn.Session, gone chan struct{}) bool {
+	for {
+		f.mu.Lock()
+		mb := f.members[s.Name()]
+		if mb == nil {
+			f.mu.Unlock()
+			return false
+		}
+		old, left := mb.session, mb.gone
+		if old == nil && (left == nil || closed(left)) {
+			mb.session, mb.gone = s, gone
+			mb.status.Connected, mb.status.Settling, mb.status.Graceful = true, true, false
+			mb.status.ChangedAt = state.Now()
+			f.m.dist.SetWorker(s.Name(), mb.status)
+			f.mu.Unlock()
+			return true
+		}
+		f.mu.Unlock()
+		if old != nil {
+			old.Close("the worker connected again")
+		}
+		<-left
+	}
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// settle ends what an earlier run of the master left running on a worker, before
+// it gets builds (docs/protocol.md 0.2 item 10).
+func (f *fleet) settle(s conn.Session) {
+	f.mu.Lock()
+	orphans := f.orphans[s.Name()]
+	delete(f.orphans, s.Name())
+	f.mu.Unlock()
+	for i, c := range orphans {
+		ctx, cancel := context.WithTimeout(f.m.hard, orphanTimeout)
+		err := s.Interrupt(ctx, c.ID, "its build was interrupted by a restart of the master")
+		cancel()
+		if err != nil {
+			f.mu.Lock()
+			f.orphans[s.Name()] = append(f.orphans[s.Name()], orphans[i:]...)
+			f.mu.Unlock()
+			f.m.log.Warn("end orphaned command", "worker", s.Name(), "command", c.ID, "error", err)
+			s.Close("it did not end an orphaned command")
+			return
+		}
+		if c.BuildID != 0 {
+			c.Done, c.Failure = true, "interrupted: its build was over"
+			f.m.o.Store.Defer(func(tx state.Tx) error { return tx.PutCommand(c) }, nil)
+		}
+	}
+}
+
+// change changes a member and tells the distributor.
+func (f *fleet) change(name string, fn func(*member)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if mb := f.members[name]; mb != nil {
+		fn(mb)
+		f.m.dist.SetWorker(name, mb.status)
+	}
+}
+
+// session returns the session of a worker, or nil.
+func (f *fleet) session(name string) conn.Session {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if mb := f.members[name]; mb != nil {
+		return mb.session
+	}
+	return nil
+}
+
+// configure adds and removes members, and disconnects those that may no longer log
+// in as they did. It returns once they are, which takes a second if one is stuck.
+func (f *fleet) configure(last, next *applied) {
+	var wg sync.WaitGroup
+	for s, why := range f.adopt(last, next) {
+		wg.Go(func() { s.Close(why) })
+	}
+	wg.Wait()
+}
+
+// adopt makes the members those of a configuration, and returns the sessions to
+// close, with the reason.
+func (f *fleet) adopt(last, next *applied) map[conn.Session]string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := map[conn.Session]string{}
+	maps.DeleteFunc(f.leaving, func(_ string, gone chan struct{}) bool { return closed(gone) })
+	for name, mb := range f.members {
+		now, before := next.snapshot.Worker(name), last.snapshot.Worker(name)
+		switch {
+		case now == nil:
+			delete(f.members, name)
+			if mb.gone != nil && !closed(mb.gone) {
+				f.leaving[name] = mb.gone
+			}
+			f.dismiss(out, name, mb, "the worker left the configuration")
+		case now.Password != before.Password || now.Local != before.Local:
+			f.dismiss(out, name, mb, "the password of the worker changed")
+		case now.Local && now.Workdir != before.Workdir:
+			f.dismiss(out, name, mb, "the workdir of the local worker changed")
+		}
+	}
+	for name, row := range next.workers {
+		mb := f.members[name]
+		if mb == nil {
+			mb = &member{gone: f.leaving[name]} // a session of it may still be ending
+			delete(f.leaving, name)
+			f.members[name] = mb
+			mb.status.ChangedAt = row.ChangedAt
+			mb.status.Paused, mb.status.PauseReason = row.Paused, row.PauseReason
+			mb.status.PausedBy, mb.status.PausedAt = row.PausedBy, row.PausedAt
+		}
+		f.m.dist.SetWorker(name, mb.status)
+	}
+	return out
+}
+
+// dismiss lists the session of a worker among those to end, if it has one. Its builds
+// are queued again first: that the configuration changed is not a try of theirs. The
+// caller holds mu.
+func (f *fleet) dismiss(out map[conn.Session]string, name string, mb *member, reason string) {
+	if mb.session == nil {
+		return
+	}
+	mb.status.Connected = false // it gets no builds while it leaves
+	f.m.builds.requeue(name, reason)
+	out[mb.session] = reason
+}
+
+// remember adds commands that may still run on a worker.
+func (f *fleet) remember(cmds ...state.Command) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range cmds {
+		have := f.orphans[c.Worker]
+		if !slices.ContainsFunc(have, func(o state.Command) bool { return o.ID == c.ID }) {
+			f.orphans[c.Worker] = append(have, c)
+		}
+	}
+}
+
+// recordWorker changes the row of a worker.
+func (m *Master) recordWorker(name string, change func(*state.Worker), verb string) {
+	m.o.Store.Defer(func(tx state.Tx) error {
+		row, err := state.One(tx.Workers(state.Where("name", name)))
+		if err != nil {
+			return err
+		}
+		was := row.Connected
+		change(&row)
+		if row.Connected != was || verb == "disconnected" {
+			row.ChangedAt = state.Now()
+		}
+		_, err = tx.PutWorker(row, verb)
+		return err
+	}, func(err error) {
+		if err != nil {
+			m.log.Error("write worker", "worker", name, "error", err)
+		}
+	})
+}
+
+// local reports whether a worker runs inside the master.
+func local(w *config.Worker) bool { return w != nil && w.Local }

@@ -1,0 +1,116 @@
+package run
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"buildstar/state"
+)
+
+// maxLogs is how many logs one step may have.
+const maxLogs = 100
+
+// Log is one log of a step, open for writing. Methods are called by the step's
+// goroutine.
+type Log struct {
+	r     *Running
+	id    *future
+	row   state.Log // ID and StepID are not used
+	lines int64
+}
+
+// AddLog opens a log of the step. Its type is "s" for text with streams, else "t"
+// or "h". A name that is taken gets a number.
+func (r *Running) AddLog(name, typ string) (*Log, error) {
+	if len(r.logs) >= maxLogs {
+		return nil, fmt.Errorf("add log %q: a step has at most %d logs", name, maxLogs)
+	}
+	r.open()
+	l := &Log{r: r, id: newFuture(), row: state.Log{Name: name, Type: typ, BuildID: r.b.o.Row.ID}}
+	base := slug(name)
+	l.row.Slug = base
+	for n := 1; r.slugs[l.row.Slug]; n++ {
+		l.row.Slug = base + "_" + strconv.Itoa(n)
+	}
+	r.slugs[l.row.Slug] = true
+	r.logs = append(r.logs, l)
+	r.b.rows.logs = append(r.b.rows.logs, l)
+	row, step := l.row, r.row.id
+	r.b.rows.later(func(tx state.Tx) error {
+		row.StepID = step.id.Load()
+		id, err := tx.AddLog(row)
+		l.id.set(id)
+		return err
+	}, l.id)
+	return l, nil
+}
+
+// slug turns a log's name into what can stand in an address.
+func slug(name string) string {
+	s := strings.Map(func(c rune) rune {
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' {
+			return c
+		}
+		return '_'
+	}, clip(name, 50))
+	if s == "" || s[0] >= '0' && s[0] <= '9' {
+		s = "_" + s
+	}
+	return s
+}
+
+// Write appends text to a stream: 'o', 'e', 'h', or 't' for logs without streams. A
+// missing LF at the end is added.
+func (l *Log) Write(stream byte, text string) error {
+	if text == "" {
+		return nil
+	}
+	if !strings.HasSuffix(text, "\n") {
+		text += "\n"
+	}
+	return l.append(state.Resume{}, state.LogRun{Stream: stream, Text: []byte(text), Times: []state.Time{state.Now()}})
+}
+
+// append writes runs of whole lines to the segment, then tells the world: a reader
+// that hears of a line can read it (docs/architecture.md section 4, "log truth").
+func (l *Log) append(at state.Resume, runs ...state.LogRun) error {
+	id := l.id.wait(context.Background())
+	if id == 0 {
+		return errors.New("write log: its row could not be written")
+	}
+	seg, err := l.r.b.rows.open()
+	if err != nil {
+		return fmt.Errorf("open logs of build %d: %w", l.r.b.o.Row.ID, err)
+	}
+	if err := seg.Append(id, at, runs...); err != nil {
+		return fmt.Errorf("write log %q: %w", l.row.Name, err)
+	}
+	l.r.b.rows.written = true
+	for _, run := range runs {
+		l.lines += int64(bytes.Count(run.Text, []byte{'\n'}))
+	}
+	l.r.b.o.Store.Publish(l.get().Event("append"))
+	return nil
+}
+
+// get returns the row as it is now.
+func (l *Log) get() state.Log {
+	row := l.row
+	row.ID, row.StepID, row.NumLines = l.id.id.Load(), l.r.row.id.id.Load(), l.lines
+	return row
+}
+
+// finish returns the write that completes the log.
+func (l *Log) finish() func(state.Tx) error {
+	row := l.row
+	row.Complete, row.NumLines = true, l.lines
+	step := l.r.row.id
+	return func(tx state.Tx) error {
+		row.ID, row.StepID = l.id.id.Load(), step.id.Load()
+		return tx.PutLog(row)
+	}
+}

@@ -1,0 +1,60 @@
+package run
+
+import (
+	"context"
+	"log/slog"
+
+	"buildstar/config"
+	"buildstar/conn"
+	"buildstar/state"
+)
+
+// Order is all that one build needs. The build's row is open already, with the
+// state "preparing worker"; plain locks of the builder are held under Ticket.
+type Order struct {
+	Store   state.Store
+	Logs    state.LogStore
+	Locks   *Locks
+	Logger  *slog.Logger
+	Session conn.Session // of the worker
+
+	Snapshot *config.Snapshot // the configuration the build started with
+	Builder  *config.Builder
+	Worker   *config.Worker
+
+	Ticket    Ticket
+	Row       state.Build
+	Buildset  state.Buildset // with source stamps and properties
+	ProjectID int64
+	Epoch     int64 // of the master, for command ids
+	BuildURL  string
+	Basedir   string // of the master, absolute
+	// Secret returns a secret by name; nil: there are none.
+	Secret func(ctx context.Context, name string) (string, error)
+}
+
+// Outcome is how a build ended. It must be written with Write, in the transaction
+// that also completes or gives back the request.
+type Outcome struct {
+	// Row is complete, but not yet written.
+	Row state.Build
+	// Again says that a build that ended RETRY was interrupted for the master's sake;
+	// it does not count as a try.
+	Again bool
+	// DiskFull says that the build ended because the master could not write.
+	DiskFull bool
+
+	repair func(state.Tx) error
+}
+
+// Write writes the build's last row, and those of its steps and logs that could
+// not be written when it was their time. It may be called again if the
+// transaction failed.
+func (o Outcome) Write(tx state.Tx) error {
+	if o.repair != nil {
+		if err := o.repair(tx); err != nil {
+			return err
+		}
+	}
+	return tx.PutBuild(o.Row, "finished")
+}

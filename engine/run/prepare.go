@@ -1,0 +1,91 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"buildstar/config"
+	"buildstar/config/prop"
+	"buildstar/conn"
+	"buildstar/state"
+)
+
+// preparation is step 0: it gets the worker ready. Everything it waits for ends
+// with ctx, so a Stop reaches it at any point (docs/requirements.md D1 pain 1).
+type preparation struct{ common Common }
+
+func (*preparation) Type() string      { return "worker_preparation" }
+func (*preparation) Pos() prop.Pos     { return prop.Pos{} }
+func (p *preparation) Common() *Common { return &p.common }
+
+func (p *preparation) Run(ctx context.Context, r *Running) (config.Result, error) {
+	b := r.b
+	r.Describe("preparing worker "+b.o.Worker.Name, "worker "+b.o.Worker.Name+" ready")
+	if err := b.within(ctx, "set the properties of the build", func(ctx context.Context) error {
+		return b.props.fill(ctx, &b.o)
+	}); err != nil {
+		return config.Exception, err
+	}
+	b.rows.setProperties(b.props.All())
+	if err := b.within(ctx, "reach worker "+b.o.Worker.Name, b.o.Session.Ping); err != nil {
+		switch {
+		case ctx.Err() != nil:
+		case errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, conn.ErrLost):
+			// Another build's loop may hold the session's reader back, say while the disk is
+			// slow. A session that is dead is found by its own pings.
+			b.Requeue(err.Error())
+		default:
+			b.end(&ending{result: config.Retry, reason: err.Error(), hard: true})
+		}
+		return config.Retry, err
+	}
+	return config.Success, nil
+}
+
+// within runs fn with a deadline and says what was tried if it fails.
+func (b *Build) within(ctx context.Context, what string, fn func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, prepareTimeout)
+	defer cancel()
+	if err := fn(ctx); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// prepare runs step 0 and takes the builder's locks that depend on properties. It
+// reports whether the steps may start.
+func (b *Build) prepare(ctx context.Context) bool {
+	if e, _ := b.ended(); e != nil {
+		return false
+	}
+	r := newRunning(b, &preparation{Common{
+		Name: prop.Of("worker_preparation"), HaltOnFailure: true, FlunkOnFailure: true,
+	}})
+	result := r.life(ctx, 0)
+	b.overall = config.Worst(b.overall, result)
+	if result != config.Success {
+		if t := r.summary(result); t != "" {
+			b.text = append(b.text, t)
+		}
+		return false
+	}
+	if err := b.lock(ctx); err != nil {
+		if e, _ := b.ended(); e == nil {
+			b.end(&ending{result: config.Exception, reason: err.Error(), hard: true})
+		}
+		return false
+	}
+	b.say("building")
+	return true
+}
+
+// say writes the build's state string.
+func (b *Build) say(text string) {
+	b.o.Row.StateString = text
+	row := b.o.Row
+	b.rows.later(func(tx state.Tx) error {
+		row.StopReason = b.stopReason()
+		return tx.PutBuild(row, "update")
+	})
+}

@@ -1,0 +1,172 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+
+	"buildstar/config"
+	"buildstar/config/prop"
+	"buildstar/state"
+)
+
+// Table is the properties of one build, with the source of each. It is what the
+// renderables of the build see; all methods are safe for concurrent use.
+type Table struct {
+	mu     sync.RWMutex
+	set    state.Properties
+	stamps map[string]prop.SourceStamp
+	facts  map[string]any
+	url    string
+	secret func(ctx context.Context, name string) (string, error)
+}
+
+// factsAlways are present, as None, even if the worker's os-release lacks them
+// (docs/requirements.md A2.7).
+var factsAlways = map[string]bool{"os_id": true, "os_id_like": true, "os_version_id": true, "os_version_codename": true}
+
+// Property implements prop.Props.
+func (t *Table) Property(name string) (any, bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	p, ok := t.set[name]
+	return p.Value, ok
+}
+
+// SourceStamp implements prop.Props.
+func (t *Table) SourceStamp(codebase string) (prop.SourceStamp, bool) {
+	s, ok := t.stamps[codebase]
+	return s, ok
+}
+
+// Fact implements prop.Props.
+func (t *Table) Fact(name string) (any, bool) {
+	if v, ok := t.facts[name]; ok {
+		return v, true
+	}
+	return nil, factsAlways[name]
+}
+
+// Secret implements prop.Props.
+func (t *Table) Secret(ctx context.Context, name string) (string, error) {
+	if t.secret == nil {
+		return "", fmt.Errorf("secret %q: no secrets provider is configured", name)
+	}
+	return t.secret(ctx, name)
+}
+
+// BuildURL implements prop.Props.
+func (t *Table) BuildURL() string { return t.url }
+
+// All returns a copy of every property.
+func (t *Table) All() state.Properties {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return maps.Clone(t.set)
+}
+
+func (t *Table) put(name string, value any, source string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.set[name] = state.Property{Value: value, Source: source}
+}
+
+func (t *Table) putAbsent(name string, value any, source string) {
+	if _, ok := t.Property(name); !ok {
+		t.put(name, value, source)
+	}
+}
+
+// newTable sets what is known without running anybody's code, in the order of
+// docs/requirements.md C3 up to the builder's own names.
+func newTable(o *Order) *Table {
+	t := &Table{set: state.Properties{}, stamps: map[string]prop.SourceStamp{}, url: o.BuildURL, secret: o.Secret}
+	if o.Session != nil {
+		t.facts = o.Session.Info().Facts
+	}
+	for _, s := range o.Buildset.SourceStamps {
+		t.stamps[s.Codebase] = prop.SourceStamp{
+			Codebase: s.Codebase, Repository: s.Repository, Project: s.Project, Branch: s.Branch, Revision: s.Revision,
+		}
+	}
+	for name, v := range o.Snapshot.Master.Properties {
+		t.put(name, v, "global")
+	}
+	maps.Copy(t.set, o.Buildset.Properties)
+	t.put("buildername", o.Builder.Name, "Builder")
+	t.put("builderid", o.Row.BuilderID, "Builder")
+	if o.Builder.Project != "" {
+		t.put("projectname", o.Builder.Project, "Builder")
+		t.put("projectid", o.ProjectID, "Builder")
+	}
+	return t
+}
+
+// fill sets the rest, rendering what the user gave as renderables. Those see what
+// was set before them, and the build's number and worker.
+func (t *Table) fill(ctx context.Context, o *Order) error {
+	own := make(map[string]any, 8)
+	own["buildnumber"] = o.Row.Number
+	if len(o.Buildset.SourceStamps) == 1 {
+		s := o.Buildset.SourceStamps[0]
+		own["branch"], own["revision"] = pointed(s.Branch), pointed(s.Revision)
+		own["repository"], own["codebase"], own["project"] = s.Repository, s.Codebase, s.Project
+	}
+	for name, v := range own {
+		t.put(name, v, "Build")
+	}
+	t.put("workername", o.Worker.Name, "Worker")
+	for _, set := range []struct {
+		from map[string]prop.Template[any]
+		put  func(string, any, string)
+	}{{o.Builder.Properties, t.put}, {o.Builder.DefaultProperties, t.putAbsent}} {
+		values := make(map[string]any, len(set.from))
+		for name, tpl := range set.from {
+			v, err := tpl.Render(ctx, t)
+			if err != nil {
+				return fmt.Errorf("render property %q of builder %q: %w", name, o.Builder.Name, err)
+			}
+			values[name] = v
+		}
+		for name, v := range values {
+			set.put(name, v, "Builder")
+		}
+	}
+	for name, v := range o.Worker.Properties {
+		t.put(name, v, "Worker")
+	}
+	t.put("workername", o.Worker.Name, "Worker")
+	for name, v := range o.Worker.DefaultProperties {
+		t.putAbsent(name, v, "Worker")
+	}
+	for name, v := range own {
+		t.put(name, v, "Build")
+	}
+	if o.Session == nil {
+		return nil
+	}
+	if base := o.Session.Info().Basedir; base != "" {
+		t.put("basedir", base, "Worker")
+		t.put("builddir", Join(o.Session.Info().System, base, WorkerBuilddir(o.Builder)), "Worker")
+	}
+	return nil
+}
+
+func pointed(p *string) any {
+	if p == nil {
+		return nil
+	}
+	return *p
+}
+
+// WorkerBuilddir returns the builder's directory below a worker's basedir.
+func WorkerBuilddir(b *config.Builder) string {
+	if b.WorkerBuilddir != "" {
+		return b.WorkerBuilddir
+	}
+	if b.Builddir != "" {
+		return b.Builddir
+	}
+	return b.Name
+}

@@ -1,0 +1,53 @@
+// Package sched is what schedulers are made of: what they ask for, and how they
+// are driven. The schedulers themselves are in builtins/schedulers.
+package sched
+
+import (
+	"context"
+
+	"buildstar/config"
+	"buildstar/state"
+)
+
+// Buildset is what a scheduler asks the master for.
+type Buildset struct {
+	Scheduler    string
+	Reason       string
+	ExternalID   string
+	Builders     []string // names; a request is made for each
+	SourceStamps []state.SourceStamp
+	Properties   state.Properties
+	Priority     int64
+	WaitedFor    bool
+	ParentBuild  int64
+	Relationship string
+	RebuiltBuild int64
+}
+
+// User is who asks for something. The zero User is anonymous.
+type User struct{ Name, Email string }
+
+// String returns who it is for logs and reasons.
+func (u User) String() string {
+	switch {
+	case u.Name != "" && u.Email != "":
+		return u.Name + " <" + u.Email + ">"
+	case u.Name != "":
+		return u.Name
+	case u.Email != "":
+		return u.Email
+	}
+	return "anonymous"
+}
+
+// Forcer is a scheduler that a person fires by hand (docs/requirements.md C6).
+type Forcer interface {
+	config.Scheduler
+	// Form describes what to ask the person.
+	Form() Form
+	// Force checks what the person filled in, by full field name, and returns what to
+	// build. builder is "" for all of the scheduler's builders; for one that is not
+	// among them the error wraps state.ErrNotFound. A *FieldErrors says which fields
+	// are wrong. The values are property values, as state.Plain makes them from JSON.
+	Force(ctx context.Context, builder string, fields map[string]any, who User) (Buildset, error)
+}
