@@ -1,0 +1,42 @@
+package worker
+
+import (
+	"buildstar/config"
+	"buildstar/starlark/spec"
+)
+
+// LocalWorker is worker.LocalWorker (docs/requirements.md A7, B2).
+var LocalWorker = &spec.Class{
+	Module: "worker", Name: "LocalWorker",
+	New:     func() any { return &localWorker{} },
+	Partial: true,
+	Renamed: map[string]string{"workername": "name", "slavename": "name"},
+	Unsupported: map[string]string{
+		"password":           "a local worker needs none: it lives inside the master",
+		"notify_on_missing":  unsupported["notify_on_missing"],
+		"missing_timeout":    unsupported["missing_timeout"],
+		"locks":              unsupported["locks"],
+		"keepalive_interval": unsupported["keepalive_interval"],
+		"machine_name":       unsupported["machine_name"],
+	},
+}
+
+// localWorker is a worker that runs inside the master. It needs no protocols and
+// no password.
+type localWorker struct {
+	// Name identifies the worker, as worker.Worker's does.
+	Name string `star:"name"`
+	// Workdir is the directory for its builders. A relative one is below the master's
+	// basedir; the default is workers/NAME there. It is made if it is missing (B2).
+	Workdir string `star:"workdir,optional"`
+	common  `star:",kw"`
+}
+
+// Make makes the node.
+func (w *localWorker) Make(c *spec.Call) any {
+	checkName(c, w.Name)
+	return &config.Worker{
+		At: config.At{Where: c.Pos()}, Class: "LocalWorker", Name: w.Name, Local: true, Workdir: w.Workdir,
+		MaxBuilds: w.MaxBuilds, Properties: w.Properties, DefaultProperties: w.DefaultProperties,
+	}
+}

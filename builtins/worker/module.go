@@ -1,0 +1,34 @@
+// Package worker is the vocabulary of workers: worker.Worker and
+// worker.LocalWorker. A file declares one class, with its behaviour.
+package worker
+
+import "buildstar/starlark/spec"
+
+// Module is the namespace worker of master.star.
+var Module = &spec.Module{
+	Name:    "worker",
+	Classes: []*spec.Class{Worker, LocalWorker},
+	Unsupported: map[string]string{
+		"AbstractWorker":         "",
+		"AbstractLatentWorker":   "",
+		"DockerLatentWorker":     "it runs workers in Docker containers. " + byHand,
+		"EC2LatentWorker":        "it runs workers on Amazon EC2. " + byHand,
+		"KubeLatentWorker":       "it runs workers in Kubernetes pods. " + byHand,
+		"LibVirtWorker":          "it runs workers in virtual machines of libvirt. " + byHand,
+		"LocalLatentWorker":      "it runs workers inside the master; use worker.LocalWorker",
+		"Machine":                "it groups workers that share a machine. " + byHand,
+		"AbstractLatentMachine":  "",
+		"GenericLatentMachine":   "it wakes machines and puts them to sleep. " + byHand,
+		"LocalWOLAction":         "it wakes a machine. " + byHand,
+		"LocalWakeAction":        "it wakes a machine. " + byHand,
+		"RemoteSshSuspendAction": "it puts a machine to sleep. " + byHand,
+		"RemoteSshWOLAction":     "it wakes a machine. " + byHand,
+		"RemoteSshWakeAction":    "it wakes a machine. " + byHand,
+		"MarathonLatentWorker":   "it runs workers in Marathon. " + byHand,
+		"OpenStackLatentWorker":  "it runs workers in OpenStack. " + byHand,
+		"UpcloudLatentWorker":    "it runs workers at UpCloud. " + byHand,
+		"BuildSlave":             "since Buildbot 0.9 it is worker.Worker",
+	},
+}
+
+const byHand = "Until then start the worker yourself and use worker.Worker"

@@ -1,0 +1,85 @@
+package worker
+
+import (
+	"fmt"
+	"slices"
+	"unicode/utf8"
+
+	"buildstar/config"
+	"buildstar/config/prop"
+	"buildstar/starlark/spec"
+)
+
+// Worker is worker.Worker (docs/requirements.md A1, A2, B1).
+var Worker = &spec.Class{
+	Module: "worker", Name: "Worker",
+	New:         func() any { return &worker{} },
+	Unsupported: unsupported, Renamed: renamed, Partial: true,
+}
+
+// worker is a worker that is started by hand, somewhere, and dials in.
+type worker struct {
+	// Name identifies the worker; it logs in with it. It has at most 50 letters,
+	// digits, _ and -, and does not begin with a digit (B0).
+	Name string `star:"name"`
+	// Password is what the worker logs in with. It is printed nowhere (A1.5).
+	Password prop.Password `star:"password"`
+	common   `star:",kw"`
+}
+
+// common is what every worker has.
+type common struct {
+	// MaxBuilds is how many builds may run on the worker at once. None and 0, the
+	// default, are no limit (A2.4).
+	MaxBuilds int `star:"max_builds,optional" min:"0"`
+	// Properties are set for every build on the worker, with the source "Worker";
+	// they win over those of schedulers and builders (A2.1, A2.2).
+	Properties map[string]any `star:"properties,optional"`
+	// DefaultProperties are set for every build on the worker if nothing else set
+	// them (A2.3).
+	DefaultProperties map[string]any `star:"defaultProperties,optional"`
+}
+
+// unsupported are the other arguments of workers in Buildbot (B1).
+var unsupported = map[string]string{
+	"notify_on_missing":  "",
+	"missing_timeout":    "",
+	"locks":              "give the lock to the builders or steps instead",
+	"keepalive_interval": "connections are watched whatever it says; leave it out",
+	"machine_name":       "",
+}
+
+// renamed are the names that documents give the arguments in prose, and those of
+// Buildbot 0.8 (A1.3).
+var renamed = map[string]string{
+	"workername": "name", "slavename": "name",
+	"workerpassword": "password", "slavepassword": "password", "passwd": "password",
+}
+
+// Make makes the node.
+func (w *worker) Make(c *spec.Call) any {
+	checkName(c, w.Name)
+	if w.Password == "" {
+		c.Problem("bad-value", "password", "the password is empty", "choose one that is hard to guess: it keeps strangers from taking builds")
+	}
+	return &config.Worker{
+		At: config.At{Where: c.Pos()}, Class: "Worker", Name: w.Name, Password: w.Password,
+		MaxBuilds: w.MaxBuilds, Properties: w.Properties, DefaultProperties: w.DefaultProperties,
+	}
+}
+
+// reserved are names that a worker cannot have (B0).
+var reserved = []string{"debug", "change", "status"}
+
+func checkName(c *spec.Call, name string) {
+	if err := config.CheckIdentifier(name); err != nil {
+		c.Problem("bad-name", "name", err.Error(), "")
+		return
+	}
+	if n := utf8.RuneCountInString(name); n > config.MaxName {
+		c.Problem("bad-name", "name", fmt.Sprintf("the name has %d characters, at most %d are possible", n, config.MaxName), "")
+	}
+	if slices.Contains(reserved, name) {
+		c.Problem("bad-name", "name", fmt.Sprintf("%q is reserved", name), "choose another name")
+	}
+}
