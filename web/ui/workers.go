@@ -1,0 +1,250 @@
+package ui
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+
+	"buildstar/config"
+	"buildstar/state"
+)
+
+// workersModel is /workers.
+type workersModel struct {
+	Rows []workerRow `json:"workers"`
+}
+
+type workerRow struct {
+	ID        int64      `json:"workerid"`
+	Name      string     `json:"name"`
+	URL       string     `json:"url"`
+	Status    string     `json:"status"` // success, running, waiting or failure: the glyph
+	Word      string     `json:"state"`  // "connected", "building 2 of 4", "paused", "offline", "never connected"
+	Since     state.Time `json:"since"`
+	Local     bool       `json:"local"`
+	Active    bool       `json:"active"`
+	Connected bool       `json:"connected"`
+	Paused    bool       `json:"paused"`
+	Reason    string     `json:"pause_reason,omitempty"`
+	PausedBy  string     `json:"paused_by,omitempty"`
+	PausedAt  state.Time `json:"paused_at"`
+	MaxBuilds int        `json:"max_builds"`
+	Running   []buildRow `json:"running"`
+	Version   string     `json:"version,omitempty"`
+	System    string     `json:"system,omitempty"`
+	Host      string     `json:"host,omitempty"`
+	Builders  []string   `json:"builders"`
+}
+
+func (rq *request) workers() (any, error) {
+	rq.page = "workers"
+	m := workersModel{}
+	err := rq.view(func(tx state.ReadTx) error {
+		rq.shell.Section, rq.shell.Heading = "/workers", "Workers"
+		rq.shell.Live = []string{"workers/*/*", "builds/*/new", "builds/*/finished"}
+		var err error
+		m.Rows, err = rq.workerRows(tx, rq.names.activeWorkers())
+		return err
+	})
+	return m, err
+}
+
+// workersOf returns the workers of a builder.
+func (rq *request) workersOf(tx state.ReadTx, builder string) ([]workerRow, error) {
+	snap := rq.control.Snapshot()
+	if snap == nil || snap.Builder(builder) == nil {
+		return nil, nil
+	}
+	var ws []state.Worker
+	for _, w := range rq.names.activeWorkers() {
+		if slices.Contains(snap.Builder(builder).Workers, w.Name) {
+			ws = append(ws, w)
+		}
+	}
+	return rq.workerRows(tx, ws)
+}
+
+func (rq *request) workerRows(tx state.ReadTx, workers []state.Worker) ([]workerRow, error) {
+	if len(workers) == 0 {
+		return nil, nil
+	}
+	running, err := tx.Builds(state.Where("complete", false))
+	if err != nil {
+		return nil, err
+	}
+	of := map[int64][]buildRow{}
+	for _, b := range running {
+		of[b.WorkerID] = append(of[b.WorkerID], rq.buildRow(b))
+	}
+	uses := map[string][]string{}
+	snap := rq.control.Snapshot()
+	if snap != nil {
+		for _, b := range snap.Builders {
+			for _, w := range b.Workers {
+				uses[w] = append(uses[w], b.Name)
+			}
+		}
+	}
+	rows := make([]workerRow, 0, len(workers))
+	for _, w := range workers {
+		var c *config.Worker
+		if snap != nil {
+			c = snap.Worker(w.Name)
+		}
+		rows = append(rows, newWorkerRow(w, c, of[w.ID], uses[w.Name]))
+	}
+	return rows, nil
+}
+
+// newWorkerRow says in a word how a worker is. c is its configuration, nil for one
+// that is no longer configured.
+func newWorkerRow(w state.Worker, c *config.Worker, running []buildRow, builders []string) workerRow {
+	r := workerRow{
+		ID: w.ID, Name: w.Name, URL: workerURL(w.Name), Since: w.ChangedAt, Active: w.Active, Connected: w.Connected,
+		Paused: w.Paused, Reason: w.PauseReason, PausedBy: w.PausedBy, PausedAt: w.PausedAt, Running: running, Builders: builders,
+		Version: info(w, "version"), Host: info(w, "host"), System: system(w),
+	}
+	if c != nil {
+		r.Local, r.MaxBuilds = c.Local, c.MaxBuilds
+	}
+	switch {
+	case !w.Connected && w.ChangedAt == 0:
+		r.Status, r.Word = "waiting", "never connected"
+	case !w.Connected:
+		r.Status, r.Word = "failure", "offline"
+	case w.Paused && len(running) > 0:
+		r.Status, r.Word = "warnings", "paused, finishing "+plural(len(running), "build")
+	case w.Paused:
+		r.Status, r.Word = "warnings", "paused"
+	case len(running) > 0 && r.MaxBuilds > 0:
+		r.Status, r.Word = "running", fmt.Sprintf("building %d of %d", len(running), r.MaxBuilds)
+	case len(running) > 0:
+		r.Status, r.Word = "running", "building "+strconv.Itoa(len(running))
+	default:
+		r.Status, r.Word = "success", "connected"
+	}
+	return r
+}
+
+func info(w state.Worker, key string) string {
+	if v, ok := w.Info[key]; ok && v != nil {
+		return jsonText(v)
+	}
+	return ""
+}
+
+func system(w state.Worker) string {
+	for _, keys := range [][]string{{"os_id", "os_version_id"}, {"system"}, {"os"}} {
+		var parts []string
+		for _, k := range keys {
+			if v := info(w, k); v != "" {
+				parts = append(parts, v)
+			}
+		}
+		if len(parts) > 0 {
+			return strings.Join(parts, " ")
+		}
+	}
+	return ""
+}
+
+// workerModel is /workers/<name>.
+type workerModel struct {
+	Worker  workerRow     `json:"worker"`
+	Connect *connect      `json:"connect,omitempty"`
+	Info    []propertyRow `json:"info"`
+	Builds  []buildRow    `json:"builds"`
+}
+
+func (rq *request) worker() (any, error) {
+	rq.page = "worker"
+	var m workerModel
+	err := rq.view(func(tx state.ReadTx) error {
+		w, err := rq.workerOf(rq.PathValue("worker"))
+		if err != nil {
+			return err
+		}
+		rows, err := rq.workerRows(tx, []state.Worker{w})
+		if err != nil {
+			return err
+		}
+		m.Worker = rows[0]
+		if !w.Connected && w.Active {
+			m.Connect = rq.connect(w)
+		}
+		for name, v := range w.Info {
+			m.Info = append(m.Info, propertyRow{Name: name, Value: v, Text: jsonText(v)})
+		}
+		sort.Slice(m.Info, func(i, j int) bool { return m.Info[i].Name < m.Info[j].Name })
+		s := &rq.shell
+		s.Section, s.Heading, s.Status = "/workers", w.Name, m.Worker.Status
+		s.Crumbs = []link{{"Workers", "/workers"}, {w.Name, ""}}
+		id := strconv.FormatInt(w.ID, 10)
+		s.Live = []string{"workers/" + id + "/*", "workers/" + id + "/builds/*/*", "workers/*/*"}
+		q := state.Where("workerid", w.ID)
+		q.Order, q.Limit = []state.Order{{Field: "buildid", Desc: true}}, 25
+		builds, err := tx.Builds(q)
+		for _, b := range builds {
+			m.Builds = append(m.Builds, rq.buildRow(b))
+		}
+		return err
+	})
+	return m, err
+}
+
+// workerOf returns the worker of a path, by name or, if none has that name, by id.
+func (rq *request) workerOf(name string) (state.Worker, error) {
+	w, err := rq.names.workerNamed(name)
+	if err == nil {
+		return w, nil
+	}
+	if id, bad := strconv.ParseInt(name, 10, 64); bad == nil {
+		w := rq.names.worker(id)
+		if w.ID == 0 {
+			return w, missing{what: "There is no worker with the name or id " + quoted(name) + ".", near: []link{{"all workers", "/workers"}}}
+		}
+		return w, redirect{workerURL(w.Name), 302}
+	}
+	return w, err
+}
+
+// connect is how to start a worker that is not connected. The password is not
+// shown: who configured the worker knows it.
+type connect struct {
+	Name  string `json:"name"`
+	Local bool   `json:"local"` // it runs in the master; there is nothing to start
+	Shut  bool   `json:"shut"`  // the master listens for no workers
+	Stock string `json:"stock,omitempty"`
+	Own   string `json:"own,omitempty"`
+}
+
+func (rq *request) connect(w state.Worker) *connect {
+	c := &connect{Name: w.Name}
+	snap := rq.control.Snapshot()
+	if snap == nil {
+		return nil
+	}
+	if cfg := snap.Worker(w.Name); cfg != nil && cfg.Local {
+		c.Local = true
+		return c
+	}
+	host, port := rq.Host, "PORT"
+	if h, _, err := net.SplitHostPort(rq.Host); err == nil {
+		host = h
+	}
+	switch l := snap.Master.WorkerListen; {
+	case len(l) == 0:
+		c.Shut = true
+		return c
+	case l[0].Port > 0:
+		port = strconv.Itoa(l[0].Port)
+	}
+	at := net.JoinHostPort(strings.Trim(host, "[]"), port)
+	c.Stock = "buildbot-worker create-worker --protocol=msgpack_experimental_v7 " + w.Name + " " + at + " " + w.Name + " PASSWORD\n" +
+		"buildbot-worker start " + w.Name
+	c.Own = "BUILDSTAR_PASSWORD=PASSWORD buildstar worker --master ws://" + at + " --name " + w.Name + " --basedir " + w.Name
+	return c
+}
