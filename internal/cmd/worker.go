@@ -1,0 +1,102 @@
+package cmd
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"buildstar/worker"
+)
+
+var workerCommand = command{
+	name:  "worker",
+	short: "run a worker that dials in to a master",
+	long: `The password is the first line of --password-file, or the environment variable
+BUILDSTAR_PASSWORD; it is never an argument, because everybody on a machine can
+read those. Without flags the variables of Buildbot's images are used: BUILDMASTER,
+BUILDMASTER_PORT, WORKERNAME and WORKERPASS. The master may be a stock Buildbot
+master that listens with msgpack_experimental_v7.`,
+	setup: func(fs *flag.FlagSet) func(context.Context, *app, []string) error {
+		var log logFlags
+		log.declare(fs)
+		master := fs.String("master", "", "address of the master: ws://HOST:PORT")
+		name := fs.String("name", "", "name of this worker, as master.star has it")
+		basedir := fs.String("basedir", "", "directory to build in; made if missing (default: ./NAME)")
+		passwordFile := fs.String("password-file", "", "file that holds the password")
+		retries := fs.Int("maxretries", 0, "give up after this many failed attempts in a row (default: never)")
+		return func(ctx context.Context, a *app, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Sprintf("unexpected argument %q", args[0])}
+			}
+			cfg := worker.Config{
+				MasterURL:  masterURL(cmp.Or(*master, envMaster(a.getenv))),
+				Name:       cmp.Or(*name, a.getenv("WORKERNAME")),
+				Basedir:    *basedir,
+				MaxRetries: *retries,
+				Version:    a.Version,
+				Logger:     log.logger(a.err),
+			}
+			switch {
+			case cfg.MasterURL == "":
+				return usageError{"which master? Give --master ws://HOST:PORT"}
+			case cfg.Name == "":
+				return usageError{"which worker is this? Give --name NAME"}
+			}
+			cfg.Basedir = cmp.Or(cfg.Basedir, cfg.Name)
+			password, err := a.password(*passwordFile)
+			if err != nil {
+				return err
+			}
+			cfg.Password = password
+			ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
+			defer stop()
+			err = worker.Run(ctx, cfg)
+			if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+				return nil
+			}
+			return err
+		}
+	},
+}
+
+// envMaster returns the master that BUILDMASTER and BUILDMASTER_PORT name.
+func envMaster(getenv func(string) string) string {
+	host := getenv("BUILDMASTER")
+	if host == "" {
+		return ""
+	}
+	if strings.Contains(host, ":") && !strings.HasPrefix(host, "[") && !strings.Contains(host, "://") {
+		host = "[" + host + "]" // an IPv6 address
+	}
+	return host + ":" + cmp.Or(getenv("BUILDMASTER_PORT"), "9989")
+}
+
+// masterURL lets HOST:PORT stand for ws://HOST:PORT.
+func masterURL(s string) string {
+	if s == "" || strings.Contains(s, "://") {
+		return s
+	}
+	return "ws://" + s
+}
+
+// password reads the password of a worker. One trailing newline is cut: editors add
+// it.
+func (a *app) password(file string) (string, error) {
+	if file != "" {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return "", fmt.Errorf("read the password: %w", err)
+		}
+		return strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r"), nil
+	}
+	if p := cmp.Or(a.getenv("BUILDSTAR_PASSWORD"), a.getenv("WORKERPASS")); p != "" {
+		return p, nil
+	}
+	return "", usageError{"no password: give --password-file FILE, or set BUILDSTAR_PASSWORD"}
+}

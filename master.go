@@ -1,0 +1,30 @@
+// Buildstar is a continuous-integration master: master.star says what to build, and
+// workers that dial in build it. What it can be told is the list of modules below.
+package main
+
+import (
+	"context"
+	"os"
+
+	"buildstar/builtins/schedulers"
+	"buildstar/builtins/steps"
+	"buildstar/builtins/util"
+	"buildstar/builtins/worker"
+	"buildstar/internal/cmd"
+	"buildstar/starlark/spec"
+)
+
+// version is that of the next release.
+const version = "0.1.0-dev"
+
+func main() {
+	os.Exit(cmd.Main(context.Background(), cmd.Plugins{
+		Version: version,
+		Modules: []*spec.Module{
+			worker.Module,
+			steps.Module,
+			schedulers.Module,
+			util.Module,
+		},
+	}, os.Args[1:]))
+}
