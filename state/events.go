@@ -46,6 +46,11 @@ func (s Scheduler) Event(verb string) Event {
 	}
 }
 
+// Event returns the event of a change: verb "new".
+func (c Change) Event(verb string) Event {
+	return Event{Key: key(verb, "changes", c.ID), Row: c}
+}
+
 // Event returns the event of a buildset: verb "new" or "complete".
 func (b Buildset) Event(verb string) Event {
 	return Event{Key: key(verb, "buildsets", b.ID), Row: b}

@@ -100,6 +100,7 @@ func TestEventKeys(t *testing.T) {
 		{Project{ID: 2}.Event("new"), []string{"projects/2/new"}},
 		{Worker{ID: 2}.Event("missing"), []string{"workers/2/missing", "masters/1/workers/2/missing"}},
 		{Scheduler{ID: 2}.Event("updated"), []string{"schedulers/2/updated", "masters/1/schedulers/2/updated"}},
+		{Change{ID: 2}.Event("new"), []string{"changes/2/new"}},
 		{Buildset{ID: 2}.Event("new"), []string{"buildsets/2/new"}},
 		{BuildRequest{ID: 2, BuilderID: 3, BuildsetID: 4}.Event("cancel"), []string{"buildrequests/2/cancel", "builders/3/buildrequests/2/cancel", "buildsets/4/buildrequests/2/cancel"}},
 		{Build{ID: 2, BuilderID: 3}.Event("new"), []string{"builds/2/new", "builders/3/builds/2/new"}},
@@ -129,6 +130,11 @@ func TestNulls(t *testing.T) {
 		{`{"schedulerid":2,"name":"s","enabled":true}`, string(Scheduler{ID: 2, Name: "s", Enabled: true}.AppendJSON(nil))},
 		{`{"projectid":2,"name":"p","slug":"s","description":null,"description_format":null,"description_html":null,"active":false}`, string(Project{ID: 2, Name: "p", Slug: "s"}.AppendJSON(nil))},
 		{`{"ssid":2,"branch":null,"revision":"x","project":"","repository":"","codebase":"","created_at":1,"patch":null}`, string(SourceStamp{ID: 2, Revision: &text, CreatedAt: 1999}.AppendJSON(nil))},
+		{`{"changeid":2,"author":"a","committer":null,"branch":null,"category":null,"codebase":"","comments":"","files":[],"parent_changeids":[],"project":"","properties":{},"repository":"","revision":null,"revlink":null,"when_timestamp":1,"sourcestamp":{"ssid":3,"branch":null,"revision":null,"project":"","repository":"","codebase":"","created_at":null,"patch":null}}`,
+			string(Change{ID: 2, Author: "a", When: 1999, ReceivedAt: 5000, SourceStamp: SourceStamp{ID: 3}}.AppendJSON(nil))},
+		{`{"changeid":2,"author":"a","committer":"x","branch":"x","category":"x","codebase":"c","comments":"d","files":["f"],"parent_changeids":[1],"project":"p","properties":{"a":[1,"s"]},"repository":"r","revision":"x","revlink":"x","when_timestamp":1,"sourcestamp":{"ssid":3,"branch":null,"revision":null,"project":"","repository":"","codebase":"","created_at":null,"patch":null}}`,
+			string(Change{ID: 2, Author: "a", Committer: &text, Branch: &text, Category: &text, Codebase: "c", Comments: "d", Files: []string{"f"}, ParentIDs: []int64{1}, Project: "p",
+				Properties: Properties{"a": {int64(1), "s"}}, Repository: "r", Revision: &text, RevLink: &text, When: 1000, SourceStamp: SourceStamp{ID: 3}}.AppendJSON(nil))},
 		{`{"a":[1.0,"s"],"b":[null,""]}`, string(Properties{"b": {}, "a": {1.0, "s"}}.AppendJSON(nil))},
 		{`[{"name":"n","url":"u"}]`, string(AppendURLs(nil, []URL{{"n", "u"}}))},
 	}
@@ -138,7 +144,7 @@ func TestNulls(t *testing.T) {
 		}
 	}
 	b := Build{ID: 1, Results: config.Unfinished}
-	for _, row := range []json.Marshaler{b, BuildRequest{Results: config.Unfinished}, Step{}, Log{}, Buildset{}, Master{}, Builder{}, Project{}, Worker{}, Scheduler{}, SourceStamp{}, Properties{"a": {}}, Property{}} {
+	for _, row := range []json.Marshaler{b, BuildRequest{Results: config.Unfinished}, Step{}, Log{}, Buildset{}, Change{}, Master{}, Builder{}, Project{}, Worker{}, Scheduler{}, SourceStamp{}, Properties{"a": {}}, Property{}} {
 		got, err := json.Marshal(row)
 		want, _ := row.MarshalJSON()
 		if err != nil || string(got) != string(want) {

@@ -3,6 +3,7 @@ package state
 import (
 	"maps"
 	"slices"
+	"strconv"
 )
 
 // MasterID is the id of this master in every row that names one: a store has one
@@ -111,6 +112,39 @@ func (s SourceStamp) AppendJSON(dst []byte) []byte {
 	o.string("codebase", s.Codebase)
 	o.time("created_at", s.CreatedAt)
 	o.null("patch")
+	return o.end()
+}
+
+// AppendJSON appends the row.
+func (c Change) AppendJSON(dst []byte) []byte {
+	o := object{dst: dst}
+	o.int("changeid", c.ID)
+	o.string("author", c.Author)
+	o.optional("committer", c.Committer)
+	o.optional("branch", c.Branch)
+	o.optional("category", c.Category)
+	o.string("codebase", c.Codebase)
+	o.string("comments", c.Comments)
+	o.name("files")
+	o.dst = appendStrings(o.dst, c.Files)
+	o.name("parent_changeids")
+	o.dst = append(o.dst, '[')
+	for i, id := range c.ParentIDs {
+		if i > 0 {
+			o.dst = append(o.dst, ',')
+		}
+		o.dst = strconv.AppendInt(o.dst, id, 10)
+	}
+	o.dst = append(o.dst, ']')
+	o.string("project", c.Project)
+	o.name("properties")
+	o.dst = c.Properties.AppendJSON(o.dst)
+	o.string("repository", c.Repository)
+	o.optional("revision", c.Revision)
+	o.optional("revlink", c.RevLink)
+	o.time("when_timestamp", c.When)
+	o.name("sourcestamp")
+	o.dst = c.SourceStamp.AppendJSON(o.dst)
 	return o.end()
 }
 
@@ -250,6 +284,7 @@ func (p Project) MarshalJSON() ([]byte, error)      { return p.AppendJSON(nil), 
 func (w Worker) MarshalJSON() ([]byte, error)       { return w.AppendJSON(nil), nil }
 func (s Scheduler) MarshalJSON() ([]byte, error)    { return s.AppendJSON(nil), nil }
 func (s SourceStamp) MarshalJSON() ([]byte, error)  { return s.AppendJSON(nil), nil }
+func (c Change) MarshalJSON() ([]byte, error)       { return c.AppendJSON(nil), nil }
 func (b Buildset) MarshalJSON() ([]byte, error)     { return b.AppendJSON(nil), nil }
 func (r BuildRequest) MarshalJSON() ([]byte, error) { return r.AppendJSON(nil), nil }
 func (b Build) MarshalJSON() ([]byte, error)        { return b.AppendJSON(nil), nil }

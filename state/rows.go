@@ -126,6 +126,39 @@ type SourceStamp struct {
 	CreatedAt  Time    `json:"created_at"`
 }
 
+// Change is what somebody did to a source: a commit, as its poller, hook or sender
+// told it (docs/requirements.md C7).
+type Change struct {
+	ID          int64       `json:"changeid"`
+	Author      string      `json:"author"`
+	Committer   *string     `json:"committer"`
+	Comments    string      `json:"comments"`
+	Branch      *string     `json:"branch"`
+	Revision    *string     `json:"revision"`
+	Category    *string     `json:"category"`
+	RevLink     *string     `json:"revlink"`
+	When        Time        `json:"when_timestamp"` // of the commit
+	ReceivedAt  Time        `json:"-"`              // by this master; timers of schedulers count from here
+	Codebase    string      `json:"codebase"`
+	Project     string      `json:"project"`
+	Repository  string      `json:"repository"`
+	Files       []string    `json:"files"`
+	Properties  Properties  `json:"properties"`
+	ParentIDs   []int64     `json:"parent_changeids"` // none or one
+	SourceStamp SourceStamp `json:"sourcestamp"`
+}
+
+// SchedulerChange is a change that waits, in one scheduler, for its tree to be stable.
+type SchedulerChange struct {
+	ChangeID   int64
+	Important  bool // can start a build by itself
+	Branch     *string
+	Repository string
+	Project    string
+	Codebase   string
+	ReceivedAt Time
+}
+
 // Buildset is one ask for builds: a request per builder, over the same sources.
 type Buildset struct {
 	ID                 int64         `json:"bsid"`

@@ -67,6 +67,7 @@ type ReadTx interface {
 	Workers(Query) ([]Worker, error)
 	Schedulers(Query) ([]Scheduler, error)
 	SourceStamps(Query) ([]SourceStamp, error)
+	Changes(Query) ([]Change, error)
 	Buildsets(Query) ([]Buildset, error) // with SourceStamps and Properties
 	BuildRequests(Query) ([]BuildRequest, error)
 	Builds(Query) ([]Build, error) // with Properties only if Query.Properties
@@ -79,6 +80,11 @@ type ReadTx interface {
 	// HasGeneration reports whether Generation would find it, without reading its
 	// inputs.
 	HasGeneration(id int64) (bool, error)
+	// SchedulerChanges returns the changes that wait in a scheduler, by change id.
+	SchedulerChanges(schedulerID int64) ([]SchedulerChange, error)
+	// Recall reads into what owner, a service, remembered under a name, as JSON; found
+	// is false, and into as it was, if there is nothing.
+	Recall(owner config.Key, name string, into any) (found bool, err error)
 	// Count counts the rows a query over a resource ("builds") would return without
 	// its limit and offset.
 	Count(resource string, q Query) (int64, error)
@@ -111,6 +117,22 @@ type Tx interface {
 	PutGeneration(Generation) (id int64, err error)
 
 	AddSourceStamp(SourceStamp) (id int64, err error)
+	// AddChange adds a change and its source stamp. ID, ParentIDs and SourceStamp of
+	// what is given are ignored: the parent is the newest earlier change of the same
+	// branch, repository, project and codebase. A change without ReceivedAt arrived
+	// now, and one without When was made as it arrived. Ids grow and are never used
+	// again.
+	AddChange(Change) (id int64, err error)
+	// AddSchedulerChanges makes changes wait in a scheduler: change id -> important.
+	// Of one that waits there already, importance is set anew. A change or scheduler
+	// that does not exist is ErrNotFound.
+	AddSchedulerChanges(schedulerID int64, important map[int64]bool) error
+	// DropSchedulerChanges ends the waiting of these changes; those that do not wait
+	// are ignored.
+	DropSchedulerChanges(schedulerID int64, changeIDs ...int64) error
+	// Remember keeps a value, as JSON, for a service under a name until it is set again,
+	// whether the service is configured or not; nil deletes. There is no event.
+	Remember(owner config.Key, name string, value any) error
 	// AddBuildset adds a buildset over existing source stamps, and its requests, and
 	// returns their ids.
 	AddBuildset(bs Buildset, requests []BuildRequest) (bsid int64, requestIDs []int64, err error)

@@ -75,6 +75,23 @@ var resources = map[string]resource{
 		"codebase":   {"codebase", plain},
 		"created_at": {"created_at", instant},
 	}},
+	"changes": {"changes", "changeid", map[string]column{
+		"changeid":         {"id", number},
+		"author":           {"author", plain},
+		"committer":        {"committer", nullText},
+		"comments":         {"comments", plain},
+		"branch":           {"branch", nullText},
+		"revision":         {"revision", nullText},
+		"category":         {"category", nullText},
+		"revlink":          {"revlink", nullText},
+		"when_timestamp":   {"at", instant},
+		"codebase":         {"codebase", plain},
+		"project":          {"project", plain},
+		"repository":       {"repository", plain},
+		"files":            {"files", texts},
+		"parent_changeids": {"parent_id", optional}, // a list of at most one
+		"ssid":             {"sourcestamp_id", number},
+	}},
 	"buildsets": {"buildsets", "bsid", map[string]column{
 		"bsid":                {"id", number},
 		"external_idstring":   {"external_id", nullText},

@@ -45,7 +45,7 @@ func (t *tx) PutBuilder(b state.Builder) (int64, error) {
 	if known && reflect.DeepEqual(old, b) {
 		return b.ID, nil
 	}
-	tags := appendTags(b.Tags)
+	tags := appendTexts(b.Tags)
 	if known {
 		_, err = t.c.exec("UPDATE builders SET description=?, description_format=?, project_id=?, tags=?, active=? WHERE id=?",
 			b.Description, b.DescriptionFormat, b.ProjectID, tags, b.Active, b.ID)
@@ -61,10 +61,11 @@ func (t *tx) PutBuilder(b state.Builder) (int64, error) {
 	return b.ID, nil
 }
 
-func appendTags(tags []string) string {
-	list := make([]any, len(tags))
-	for i, tag := range tags {
-		list[i] = tag
+// appendTexts returns what a column of kind texts holds.
+func appendTexts(texts []string) string {
+	list := make([]any, len(texts))
+	for i, text := range texts {
+		list[i] = text
 	}
 	return string(state.AppendValue(nil, list))
 }

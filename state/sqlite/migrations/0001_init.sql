@@ -63,6 +63,48 @@ CREATE TABLE sourcestamps (
   created_at INTEGER NOT NULL
 );
 
+-- A change's id is never used again, even after the row is gone: cursors hold it.
+CREATE TABLE changes (
+  id             INTEGER PRIMARY KEY AUTOINCREMENT,
+  author         TEXT    NOT NULL,
+  committer      TEXT,
+  comments       TEXT    NOT NULL,
+  branch         TEXT,
+  revision       TEXT,
+  category       TEXT,
+  revlink        TEXT,
+  at             INTEGER NOT NULL, -- of the commit
+  received_at    INTEGER NOT NULL,
+  codebase       TEXT    NOT NULL,
+  project        TEXT    NOT NULL,
+  repository     TEXT    NOT NULL,
+  files          TEXT    NOT NULL, -- JSON list
+  properties     TEXT    NOT NULL, -- JSON object of [value, source]
+  parent_id      INTEGER NOT NULL,
+  sourcestamp_id INTEGER NOT NULL REFERENCES sourcestamps (id)
+);
+CREATE INDEX changes_line ON changes (repository, branch, project, codebase);
+CREATE INDEX changes_sourcestamp ON changes (sourcestamp_id);
+CREATE INDEX changes_at ON changes (at);
+
+-- The changes that wait for a scheduler's timer.
+CREATE TABLE scheduler_changes (
+  scheduler_id INTEGER NOT NULL REFERENCES schedulers (id),
+  change_id    INTEGER NOT NULL REFERENCES changes (id),
+  important    INTEGER NOT NULL,
+  PRIMARY KEY (scheduler_id, change_id)
+);
+CREATE INDEX scheduler_changes_change ON scheduler_changes (change_id);
+
+-- What services want to find again: cursors, due times, the revisions of a poller.
+CREATE TABLE memory (
+  kind  TEXT NOT NULL,
+  owner TEXT NOT NULL,
+  name  TEXT NOT NULL,
+  value TEXT NOT NULL, -- JSON
+  PRIMARY KEY (kind, owner, name)
+);
+
 CREATE TABLE buildsets (
   id                  INTEGER PRIMARY KEY,
   external_id         TEXT,
