@@ -2,6 +2,8 @@ package worker
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -9,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -31,6 +34,7 @@ type dialer struct {
 	header http.Header
 	ws     websocket.Dialer
 	name   string
+	caFile string
 }
 
 func newDialer(cfg Config) (*dialer, error) {
@@ -44,15 +48,22 @@ func newDialer(cfg Config) (*dialer, error) {
 	if cfg.Name == "" || strings.Contains(cfg.Name, ":") {
 		return nil, fmt.Errorf("name of the worker: want one without a colon, got %q", cfg.Name)
 	}
+	if _, err := trusted(cfg.CAFile); err != nil {
+		return nil, err
+	}
+	proxy, err := chooseProxy(cfg.Proxy, u)
+	if err != nil {
+		return nil, err
+	}
 	credentials := base64.StdEncoding.EncodeToString([]byte(cfg.Name + ":" + cfg.Password))
 	nd := &net.Dialer{Timeout: dialTimeout, KeepAliveConfig: net.KeepAliveConfig{
 		Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 6,
 	}}
 	return &dialer{
-		url: u.String(), name: cfg.Name,
+		url: u.String(), name: cfg.Name, caFile: cfg.CAFile,
 		header: http.Header{"Authorization": {"Basic " + credentials}},
 		ws: websocket.Dialer{
-			NetDialContext:   nd.DialContext,
+			NetDialContext:   (&proxyDialer{nd, proxy}).dial,
 			HandshakeTimeout: dialTimeout,
 			ReadBufferSize:   4 << 10,
 			WriteBufferSize:  64 << 10,
@@ -60,8 +71,33 @@ func newDialer(cfg Config) (*dialer, error) {
 	}, nil
 }
 
+// trusted returns the certificates of a PEM file, or nil, which is what the system
+// trusts.
+func trusted(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read the certificates to trust: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("read the certificates to trust: there is none in %s", file)
+	}
+	return pool, nil
+}
+
+// dial reads the file of certificates each time, so that it can be renewed while the
+// worker runs.
 func (d *dialer) dial(ctx context.Context) (wire.Transport, error) {
-	c, resp, err := d.ws.DialContext(ctx, d.url, d.header)
+	pool, err := trusted(d.caFile)
+	if err != nil {
+		return nil, err
+	}
+	ws := d.ws
+	ws.TLSClientConfig = &tls.Config{RootCAs: pool}
+	c, resp, err := ws.DialContext(ctx, d.url, d.header)
 	switch {
 	case err == nil:
 		return newSocket(c), nil

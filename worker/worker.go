@@ -31,9 +31,14 @@ type Config struct {
 	MasterURL string // ws://HOST:PORT or wss://HOST:PORT
 	Name      string
 	Password  string
-	Basedir   string            // created if missing; relative paths in commands start here
-	Version   string            // told to the master; default is that of the build
-	Info      map[string]string // more facts for the master: admin, host, access_uri, or any name
+	Basedir   string // created if missing; relative paths in commands start here
+	Version   string // told to the master; default is that of the build
+	// CAFile holds, as PEM, the certificates to trust for wss:// instead of the system's.
+	CAFile string
+	// Proxy is the HTTP proxy to connect through, http://HOST:PORT; default is that of the
+	// environment: HTTPS_PROXY for wss://, HTTP_PROXY for ws://, NO_PROXY.
+	Proxy string
+	Info  map[string]string // more facts for the master: admin, host, access_uri, or any name
 	// MaxRetries ends Run after so many failed attempts in a row; 0 means never.
 	MaxRetries int
 	// OrphanTimeout is how long commands may go on when Run has lost the connection, so

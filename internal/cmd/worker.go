@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -21,15 +22,21 @@ var workerCommand = command{
 BUILDSTAR_PASSWORD; it is never an argument, because everybody on a machine can
 read those. Without flags the variables of Buildbot's images are used: BUILDMASTER,
 BUILDMASTER_PORT, WORKERNAME and WORKERPASS. The master may be a stock Buildbot
-master that listens with msgpack_experimental_v7.`,
+master that listens with msgpack_experimental_v7.
+
+When the connection is lost, or cannot be made, it is tried again: after 2 s, later
+after up to a minute. SIGTERM and Ctrl-C kill what runs and exit with 0.`,
 	setup: func(fs *flag.FlagSet) func(context.Context, *app, []string) error {
 		var log logFlags
 		log.declare(fs)
-		master := fs.String("master", "", "address of the master: ws://HOST:PORT")
+		master := fs.String("master", "", "address of the master: ws://HOST:PORT, or wss://HOST:PORT for TLS")
 		name := fs.String("name", "", "name of this worker, as master.star has it")
 		basedir := fs.String("basedir", "", "directory to build in; made if missing (default: ./NAME)")
 		passwordFile := fs.String("password-file", "", "file that holds the password")
 		retries := fs.Int("maxretries", 0, "give up after this many failed attempts in a row (default: never)")
+		caFile := fs.String("ca-file", "", "PEM file with the certificates to trust for wss:// (default: what the system trusts)")
+		proxy := fs.String("proxy", "", "HTTP proxy to connect through: http://HOST:PORT (default: HTTPS_PROXY for wss://,\nHTTP_PROXY for ws://, except for what NO_PROXY lists)")
+		systemd := fs.Bool("systemd", false, "print a unit of systemd that runs the worker with these flags, and exit")
 		return func(ctx context.Context, a *app, args []string) error {
 			if len(args) > 0 {
 				return usageError{fmt.Sprintf("unexpected argument %q", args[0])}
@@ -39,6 +46,8 @@ master that listens with msgpack_experimental_v7.`,
 				Name:       cmp.Or(*name, a.getenv("WORKERNAME")),
 				Basedir:    *basedir,
 				MaxRetries: *retries,
+				CAFile:     *caFile,
+				Proxy:      *proxy,
 				Version:    a.Version,
 				Logger:     log.logger(a.err),
 			}
@@ -47,8 +56,20 @@ master that listens with msgpack_experimental_v7.`,
 				return usageError{"which master? Give --master ws://HOST:PORT"}
 			case cfg.Name == "":
 				return usageError{"which worker is this? Give --name NAME"}
+			case strings.Contains(cfg.Proxy, "@"):
+				return usageError{"everybody on this machine can read the password in --proxy: set HTTPS_PROXY instead"}
+			case *systemd && *passwordFile == "":
+				return usageError{"the unit needs --password-file FILE"}
 			}
 			cfg.Basedir = cmp.Or(cfg.Basedir, cfg.Name)
+			if *systemd {
+				text, err := unit(cfg, *passwordFile)
+				if err != nil {
+					return err
+				}
+				_, err = io.WriteString(a.out, text)
+				return err
+			}
 			password, err := a.password(*passwordFile)
 			if err != nil {
 				return err
