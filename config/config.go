@@ -17,11 +17,12 @@ type Key struct{ Kind, Name string }
 
 // The kinds of nodes.
 const (
-	KindWorker    = "worker"
-	KindBuilder   = "builder"
-	KindScheduler = "scheduler"
-	KindProject   = "project"
-	KindLock      = "lock"
+	KindWorker       = "worker"
+	KindBuilder      = "builder"
+	KindScheduler    = "scheduler"
+	KindChangeSource = "change source"
+	KindProject      = "project"
+	KindLock         = "lock"
 )
 
 // String returns the key as people write it: builder "linux".
@@ -48,6 +49,13 @@ type Scheduler interface {
 	Node
 	Type() string // the class: "ForceScheduler"
 	Builders() []string
+}
+
+// ChangeSource is what the graph knows of a change source. Its behaviour is
+// engine/change's Source, which embeds this.
+type ChangeSource interface {
+	Node
+	Type() string // the class: "GitPoller"
 }
 
 // At is where a node was declared; nodes embed it. It is not part of a node's

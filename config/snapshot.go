@@ -12,8 +12,10 @@ type Snapshot struct {
 	Workers    []*Worker   // in the order of c['workers']
 	Builders   []*Builder  // in the order of c['builders']
 	Schedulers []Scheduler // in the order of c['schedulers']
-	Projects   []*Project
-	Locks      []*Lock // every lock a builder or step names
+	// ChangeSources are in the order of c['change_source'].
+	ChangeSources []ChangeSource
+	Projects      []*Project
+	Locks         []*Lock // every lock a builder or step names
 
 	// Inputs are the files that were read and Env the environment variables that were
 	// asked for: evaluating the same inputs again makes an equal snapshot
@@ -24,6 +26,7 @@ type Snapshot struct {
 	workers    map[string]*Worker
 	builders   map[string]*Builder
 	schedulers map[string]Scheduler
+	sources    map[string]ChangeSource
 	hashes     map[Key]Digest
 	master     Digest
 }
@@ -44,6 +47,7 @@ func New(s Snapshot) *Snapshot {
 	s.workers = make(map[string]*Worker, len(s.Workers))
 	s.builders = make(map[string]*Builder, len(s.Builders))
 	s.schedulers = make(map[string]Scheduler, len(s.Schedulers))
+	s.sources = make(map[string]ChangeSource, len(s.ChangeSources))
 	s.hashes = make(map[Key]Digest, len(s.Workers)+len(s.Builders)+len(s.Schedulers))
 	for _, w := range s.Workers {
 		s.workers[w.Name] = w
@@ -55,6 +59,10 @@ func New(s Snapshot) *Snapshot {
 	}
 	for _, c := range s.Schedulers {
 		s.schedulers[c.Key().Name] = c
+		s.hashes[c.Key()] = Hash(c)
+	}
+	for _, c := range s.ChangeSources {
+		s.sources[c.Key().Name] = c
 		s.hashes[c.Key()] = Hash(c)
 	}
 	for _, p := range s.Projects {
@@ -75,6 +83,15 @@ func (s *Snapshot) Builder(name string) *Builder { return s.builders[name] }
 
 // Scheduler returns a scheduler by name, or nil.
 func (s *Snapshot) Scheduler(name string) Scheduler { return s.schedulers[name] }
+
+// ChangeSource returns a change source by name, or nil.
+func (s *Snapshot) ChangeSource(name string) ChangeSource { return s.sources[name] }
+
+// Digest returns the digest of the content of a node; ok is false if there is none.
+func (s *Snapshot) Digest(k Key) (d Digest, ok bool) {
+	d, ok = s.hashes[k]
+	return d, ok
+}
 
 // BuildersOf returns the names of the builders that may use a worker, in order.
 func (s *Snapshot) BuildersOf(worker string) []string {

@@ -129,6 +129,9 @@ func (a *applied) write(tx state.Tx) (err error) {
 	if active[config.KindScheduler], err = a.writeSchedulers(tx); err != nil {
 		return err
 	}
+	if active[config.KindChangeSource], err = a.writeSources(tx); err != nil {
+		return err
+	}
 	if active[config.KindWorker], err = a.writeWorkers(tx); err != nil {
 		return err
 	}
@@ -153,6 +156,26 @@ func (a *applied) writeSchedulers(tx state.Tx) (names []string, err error) {
 		name := s.Key().Name
 		names = append(names, name)
 		if a.schedulers[name], err = tx.PutScheduler(state.Scheduler{Name: name, Enabled: !off[name], Active: true}); err != nil {
+			return nil, err
+		}
+	}
+	return names, nil
+}
+
+// writeSources keeps what is known to be wrong with them.
+func (a *applied) writeSources(tx state.Tx) (names []string, err error) {
+	rows, err := tx.ChangeSources(state.Query{})
+	if err != nil {
+		return nil, err
+	}
+	wrong := map[string]string{}
+	for _, r := range rows {
+		wrong[r.Name] = r.Error
+	}
+	for _, c := range a.snapshot.ChangeSources {
+		name := c.Key().Name
+		names = append(names, name)
+		if _, err := tx.PutChangeSource(state.ChangeSource{Name: name, Error: wrong[name], Active: true}); err != nil {
 			return nil, err
 		}
 	}

@@ -20,6 +20,7 @@ type graph struct {
 	workers    nodes[*config.Worker]
 	builders   nodes[*config.Builder]
 	schedulers nodes[config.Scheduler]
+	sources    nodes[config.ChangeSource]
 	projects   nodes[*config.Project]
 	locks      []*config.Lock
 }
@@ -184,6 +185,7 @@ func (e *evaluation) snapshot(globals star.StringDict, complete bool) *config.Sn
 		workers:    collect[*config.Worker](r, "worker", "workers", top.Workers),
 		builders:   collect[*config.Builder](r, "builder", "builders", top.Builders),
 		schedulers: collect[config.Scheduler](r, "scheduler", "schedulers", top.Schedulers),
+		sources:    collect[config.ChangeSource](r, config.KindChangeSource, "change_source", inList(top.ChangeSource)),
 		projects:   collect[*config.Project](r, "project", "projects", top.Projects),
 	}
 	g.locks = g.allLocks()
@@ -194,8 +196,16 @@ func (e *evaluation) snapshot(globals star.StringDict, complete bool) *config.Sn
 	e.env.Seal()
 	return config.New(config.Snapshot{
 		Master: master, Workers: g.workers.list, Builders: g.builders.list, Schedulers: g.schedulers.list,
-		Projects: g.projects.list, Locks: g.locks, Inputs: e.inputs, Env: e.environ,
+		ChangeSources: g.sources.list, Projects: g.projects.list, Locks: g.locks, Inputs: e.inputs, Env: e.environ,
 	})
+}
+
+// inList returns a list of what may stand alone: c['change_source'].
+func inList(v star.Value) star.Value {
+	if o, ok := v.(*spec.Object); ok {
+		return star.Tuple{o}
+	}
+	return v
 }
 
 // allLocks returns every lock that was made; two of one name clash.
@@ -354,12 +364,13 @@ func (g *graph) checkSchedulers() (scheduled map[string]bool, sure bool) {
 // unlisted warns about nodes that were made and are in no list of c.
 func (g *graph) unlisted() {
 	listed := make(map[*spec.Object]bool)
-	if !g.workers.complete(g.e) || !g.builders.complete(g.e) || !g.schedulers.complete(g.e) || !g.projects.complete(g.e) {
+	if !g.workers.complete(g.e) || !g.builders.complete(g.e) || !g.schedulers.complete(g.e) || !g.sources.complete(g.e) || !g.projects.complete(g.e) {
 		return
 	}
 	note(listed, &g.workers)
 	note(listed, &g.builders)
 	note(listed, &g.schedulers)
+	note(listed, &g.sources)
 	note(listed, &g.projects)
 	for _, o := range g.e.kept {
 		k := o.Value.(config.Node).Key()
@@ -367,7 +378,11 @@ func (g *graph) unlisted() {
 			continue
 		}
 		p := about(o, "unlisted", "")
-		p.Text = fmt.Sprintf("the %s is not in c['%ss'], so it does nothing", k.Kind, k.Kind)
+		key := k.Kind + "s"
+		if k.Kind == config.KindChangeSource {
+			key = g.sources.key
+		}
+		p.Text = fmt.Sprintf("the %s is not in c['%s'], so it does nothing", k.Kind, key)
 		g.e.warn(p)
 	}
 }

@@ -30,7 +30,7 @@ type topLevel struct {
 	BuildbotURL string `star:"buildbotURL,optional"`
 	// Properties are set in every build.
 	Properties map[string]any `star:"properties,optional"`
-	// ChangeSource must be empty for now.
+	// ChangeSource is one or a list of what finds changes; unique by name.
 	ChangeSource star.Value `star:"change_source,optional"`
 	// Services must be empty for now.
 	Services star.Value `star:"services,optional"`
@@ -222,7 +222,6 @@ func (r root) read(d *star.Dict) (*topLevel, config.Master) {
 			m.BuildbotURL = fmt.Sprintf("http://localhost:%d/", p.Port)
 		}
 	}
-	r.empty("change_source", top.ChangeSource)
 	r.empty("services", top.Services)
 	r.ports(m)
 	if u := top.BuildbotURL; u != "" && !strings.HasPrefix(u, "http://") && !strings.HasPrefix(u, "https://") {

@@ -51,6 +51,16 @@ func (c Change) Event(verb string) Event {
 	return Event{Key: key(verb, "changes", c.ID), Row: c}
 }
 
+// Event returns the event of a change source: verb "started", "stopped" or
+// "updated".
+func (c ChangeSource) Event(verb string) Event {
+	return Event{
+		Key:     key(verb, "changesources", c.ID),
+		Aliases: []string{key(verb, "masters", MasterID, "changesources", c.ID)},
+		Row:     c,
+	}
+}
+
 // Event returns the event of a buildset: verb "new" or "complete".
 func (b Buildset) Event(verb string) Event {
 	return Event{Key: key(verb, "buildsets", b.ID), Row: b}

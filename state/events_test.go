@@ -99,6 +99,7 @@ func TestEventKeys(t *testing.T) {
 		{Builder{ID: 2, ProjectID: 3}.Event("update"), []string{"builders/2/update", "masters/1/builders/2/update", "projects/3/builders/2/update"}},
 		{Project{ID: 2}.Event("new"), []string{"projects/2/new"}},
 		{Worker{ID: 2}.Event("missing"), []string{"workers/2/missing", "masters/1/workers/2/missing"}},
+		{ChangeSource{ID: 4}.Event("updated"), []string{"changesources/4/updated", "masters/1/changesources/4/updated"}},
 		{Scheduler{ID: 2}.Event("updated"), []string{"schedulers/2/updated", "masters/1/schedulers/2/updated"}},
 		{Change{ID: 2}.Event("new"), []string{"changes/2/new"}},
 		{Buildset{ID: 2}.Event("new"), []string{"buildsets/2/new"}},
@@ -127,6 +128,7 @@ func TestNulls(t *testing.T) {
 		{`{"workerid":2,"name":"w","connected_to":[],"workerinfo":{},"paused":false,"pause_reason":null,"graceful":false}`, string(Worker{ID: 2, Name: "w"}.AppendJSON(nil))},
 		{`{"workerid":2,"name":"w","connected_to":[{"masterid":1}],"workerinfo":{"a":1},"paused":true,"pause_reason":"x","graceful":true}`,
 			string(Worker{ID: 2, Name: "w", Connected: true, Info: map[string]any{"a": int64(1)}, Paused: true, PauseReason: "x", Graceful: true}.AppendJSON(nil))},
+		{`{"changesourceid":4,"name":"c","error":null}`, string(ChangeSource{ID: 4, Name: "c"}.AppendJSON(nil))},
 		{`{"schedulerid":2,"name":"s","enabled":true}`, string(Scheduler{ID: 2, Name: "s", Enabled: true}.AppendJSON(nil))},
 		{`{"projectid":2,"name":"p","slug":"s","description":null,"description_format":null,"description_html":null,"active":false}`, string(Project{ID: 2, Name: "p", Slug: "s"}.AppendJSON(nil))},
 		{`{"ssid":2,"branch":null,"revision":"x","project":"","repository":"","codebase":"","created_at":1,"patch":null}`, string(SourceStamp{ID: 2, Revision: &text, CreatedAt: 1999}.AppendJSON(nil))},
@@ -144,7 +146,7 @@ func TestNulls(t *testing.T) {
 		}
 	}
 	b := Build{ID: 1, Results: config.Unfinished}
-	for _, row := range []json.Marshaler{b, BuildRequest{Results: config.Unfinished}, Step{}, Log{}, Buildset{}, Change{}, Master{}, Builder{}, Project{}, Worker{}, Scheduler{}, SourceStamp{}, Properties{"a": {}}, Property{}} {
+	for _, row := range []json.Marshaler{b, BuildRequest{Results: config.Unfinished}, Step{}, Log{}, Buildset{}, Change{}, Master{}, Builder{}, Project{}, Worker{}, Scheduler{}, ChangeSource{}, SourceStamp{}, Properties{"a": {}}, Property{}} {
 		got, err := json.Marshal(row)
 		want, _ := row.MarshalJSON()
 		if err != nil || string(got) != string(want) {

@@ -101,6 +101,15 @@ func (s Scheduler) AppendJSON(dst []byte) []byte {
 	return o.end()
 }
 
+// AppendJSON appends the row. The master field that REST adds is missing.
+func (c ChangeSource) AppendJSON(dst []byte) []byte {
+	o := object{dst: dst}
+	o.int("changesourceid", c.ID)
+	o.string("name", c.Name)
+	o.text("error", c.Error)
+	return o.end()
+}
+
 // AppendJSON appends the row.
 func (s SourceStamp) AppendJSON(dst []byte) []byte {
 	o := object{dst: dst}
@@ -283,6 +292,7 @@ func (b Builder) MarshalJSON() ([]byte, error)      { return b.AppendJSON(nil), 
 func (p Project) MarshalJSON() ([]byte, error)      { return p.AppendJSON(nil), nil }
 func (w Worker) MarshalJSON() ([]byte, error)       { return w.AppendJSON(nil), nil }
 func (s Scheduler) MarshalJSON() ([]byte, error)    { return s.AppendJSON(nil), nil }
+func (c ChangeSource) MarshalJSON() ([]byte, error) { return c.AppendJSON(nil), nil }
 func (s SourceStamp) MarshalJSON() ([]byte, error)  { return s.AppendJSON(nil), nil }
 func (c Change) MarshalJSON() ([]byte, error)       { return c.AppendJSON(nil), nil }
 func (b Buildset) MarshalJSON() ([]byte, error)     { return b.AppendJSON(nil), nil }

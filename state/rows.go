@@ -115,6 +115,14 @@ type Scheduler struct {
 	Active  bool   `json:"-"`
 }
 
+// ChangeSource is a change source that is or was configured.
+type ChangeSource struct {
+	ID     int64  `json:"changesourceid"`
+	Name   string `json:"name"`
+	Error  string `json:"error"` // why it cannot do its work, "" if it can; ours
+	Active bool   `json:"-"`
+}
+
 // SourceStamp is a source to build. Equal stamps share one row.
 type SourceStamp struct {
 	ID         int64   `json:"ssid"`

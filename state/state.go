@@ -66,6 +66,7 @@ type ReadTx interface {
 	Projects(Query) ([]Project, error)
 	Workers(Query) ([]Worker, error)
 	Schedulers(Query) ([]Scheduler, error)
+	ChangeSources(Query) ([]ChangeSource, error)
 	SourceStamps(Query) ([]SourceStamp, error)
 	Changes(Query) ([]Change, error)
 	Buildsets(Query) ([]Buildset, error) // with SourceStamps and Properties
@@ -105,11 +106,12 @@ type Tx interface {
 	PutBuilder(Builder) (id int64, err error)
 	PutProject(Project) (id int64, err error)
 	PutScheduler(Scheduler) (id int64, err error)
+	PutChangeSource(ChangeSource) (id int64, err error)
 	// PutWorker also takes the verb of its event: "configured", "connected",
 	// "disconnected", "state_updated".
 	PutWorker(w Worker, verb string) (id int64, err error)
-	// Retire marks every builder, worker, scheduler and project not listed as no
-	// longer active.
+	// Retire marks every builder, worker, scheduler, change source and project not
+	// listed as no longer active.
 	Retire(active map[string][]string) error // kind (config.KindBuilder ...) -> names
 
 	// PutGeneration stores the inputs of a configuration, and returns the id of an

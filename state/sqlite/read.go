@@ -24,6 +24,7 @@ const (
 	projectColumns   = "id, name, slug, description, description_format, active"
 	workerColumns    = "id, name, paused, pause_reason, paused_by, paused_at, graceful, info, connected, changed_at, active"
 	schedulerColumns = "id, name, enabled, active"
+	sourceColumns    = "id, name, error, active"
 	stampColumns     = "id, branch, revision, project, repository, codebase, created_at"
 	buildsetColumns  = "id, external_id, reason, scheduler, submitted_at, complete, complete_at, results, parent_build_id, parent_relationship, rebuilt_build_id, properties"
 	requestColumns   = "id, buildset_id, builder_id, priority, claimed, claimed_at, complete, complete_at, results, submitted_at, waited_for, retries, collapsed_to"
@@ -51,6 +52,10 @@ func (r reader) Workers(q state.Query) ([]state.Worker, error) {
 
 func (r reader) Schedulers(q state.Query) ([]state.Scheduler, error) {
 	return list(r, "schedulers", schedulerColumns, q, scanScheduler)
+}
+
+func (r reader) ChangeSources(q state.Query) ([]state.ChangeSource, error) {
+	return list(r, "changesources", sourceColumns, q, scanSource)
 }
 
 func (r reader) SourceStamps(q state.Query) ([]state.SourceStamp, error) {
@@ -226,6 +231,10 @@ func scanWorker(s scanner, w *state.Worker) error {
 	}
 	state.Plain(w.Info)
 	return nil
+}
+
+func scanSource(s scanner, c *state.ChangeSource) error {
+	return s.Scan(&c.ID, &c.Name, &c.Error, &c.Active)
 }
 
 func scanScheduler(s scanner, c *state.Scheduler) error {

@@ -66,6 +66,12 @@ var resources = map[string]resource{
 		"enabled":     {"enabled", flag},
 		"active":      {"active", flag},
 	}},
+	"changesources": {"changesources", "changesourceid", map[string]column{
+		"changesourceid": {"id", number},
+		"name":           {"name", plain},
+		"error":          {"error", plain},
+		"active":         {"active", flag},
+	}},
 	"sourcestamps": {"sourcestamps", "ssid", map[string]column{
 		"ssid":       {"id", number},
 		"branch":     {"branch", nullText},

@@ -118,6 +118,28 @@ func (t *tx) PutScheduler(s state.Scheduler) (int64, error) {
 	return s.ID, nil
 }
 
+// PutChangeSource implements state.Tx.
+func (t *tx) PutChangeSource(c state.ChangeSource) (int64, error) {
+	old, known, err := byName(t, "changesources", sourceColumns, c.Name, scanSource)
+	if err != nil {
+		return 0, fmt.Errorf("read change source %q: %w", c.Name, err)
+	}
+	c.ID = old.ID
+	if known && old == c {
+		return c.ID, nil
+	}
+	if known {
+		_, err = t.c.exec("UPDATE changesources SET error=?, active=? WHERE id=?", c.Error, c.Active, c.ID)
+	} else {
+		c.ID, err = t.c.insert("INSERT INTO changesources (name, error, active) VALUES (?,?,?)", c.Name, c.Error, c.Active)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("write change source %q: %w", c.Name, explain(err))
+	}
+	t.record(c.Event(activity(old.Active, c.Active, "updated")))
+	return c.ID, nil
+}
+
 // PutWorker implements state.Tx.
 func (t *tx) PutWorker(w state.Worker, verb string) (int64, error) {
 	old, known, err := byName(t, "workers", workerColumns, w.Name, scanWorker)
@@ -168,6 +190,12 @@ func (t *tx) Retire(active map[string][]string) error {
 		err = retire(t, "schedulers", schedulerColumns, active[config.KindScheduler], scanScheduler, func(s *state.Scheduler) (string, state.Event) {
 			s.Active = false
 			return s.Name, s.Event("stopped")
+		})
+	}
+	if err == nil {
+		err = retire(t, "changesources", sourceColumns, active[config.KindChangeSource], scanSource, func(c *state.ChangeSource) (string, state.Event) {
+			c.Active = false
+			return c.Name, c.Event("stopped")
 		})
 	}
 	if err == nil {

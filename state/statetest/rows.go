@@ -17,7 +17,7 @@ func names(t *testing.T, s state.Store) {
 		Name: "w", Paused: true, PauseReason: "hot", PausedBy: "me", PausedAt: 1500, Graceful: true, Connected: true, ChangedAt: 2500, Active: true,
 		Info: map[string]any{"admin": "a <b>", "numcpus": int64(4), "load": 1.0, "list": []any{true, nil}},
 	}
-	var ids [4]int64
+	var ids [5]int64
 	put := func(events uint64) {
 		t.Helper()
 		var epoch int64
@@ -34,7 +34,10 @@ func names(t *testing.T, s state.Store) {
 			if ids[2], err = tx.PutWorker(worker, "configured"); err != nil {
 				return err
 			}
-			ids[3], err = tx.PutScheduler(state.Scheduler{Name: "s", Enabled: true, Active: true})
+			if ids[3], err = tx.PutScheduler(state.Scheduler{Name: "s", Enabled: true, Active: true}); err != nil {
+				return err
+			}
+			ids[4], err = tx.PutChangeSource(state.ChangeSource{Name: "c", Error: "no network", Active: true})
 			return err
 		})
 		if epoch != 1 {
@@ -44,9 +47,9 @@ func names(t *testing.T, s state.Store) {
 			t.Errorf("%d events so far, want %d", got, events)
 		}
 	}
-	put(5)
+	put(6)
 	first := ids
-	put(6) // the master's again; nothing else changed
+	put(7) // the master's again; nothing else changed
 	if ids != first {
 		t.Errorf("ids changed from %v to %v", first, ids)
 	}
@@ -57,18 +60,20 @@ func names(t *testing.T, s state.Store) {
 		builders, err2 := tx.Builders(state.Query{})
 		workers, err3 := tx.Workers(state.Query{})
 		schedulers, err4 := tx.Schedulers(state.Query{})
+		sources, err5 := tx.ChangeSources(state.Query{})
 		for _, p := range []struct{ want, got any }{
 			{[]state.Master{{ID: 1, Name: "m", Active: true, LastActive: 7}}, masters},
 			{[]state.Project{{ID: ids[0], Name: "p", Slug: "p", Description: "d", DescriptionFormat: "markdown", Active: true}}, projects},
 			{[]state.Builder{{ID: ids[1], Name: "b", Description: "d", ProjectID: ids[0], Tags: []string{"x", `"y`}, Active: true}}, builders},
 			{[]state.Worker{worker}, workers},
 			{[]state.Scheduler{{ID: ids[3], Name: "s", Enabled: true, Active: true}}, schedulers},
+			{[]state.ChangeSource{{ID: ids[4], Name: "c", Error: "no network", Active: true}}, sources},
 		} {
 			if diff := cmp.Diff(p.want, p.got); diff != "" {
 				t.Error(diff)
 			}
 		}
-		return errors.Join(err, err1, err2, err3, err4)
+		return errors.Join(err, err1, err2, err3, err4, err5)
 	})
 }
 
@@ -78,11 +83,12 @@ func retiring(t *testing.T, s state.Store) {
 		_, err := tx.PutWorker(state.Worker{Name: "w", Active: true}, "configured")
 		_, err1 := tx.PutScheduler(state.Scheduler{Name: "s", Active: true})
 		_, err2 := tx.PutProject(state.Project{Name: "p", Active: true})
-		return errors.Join(err, err1, err2)
+		_, err3 := tx.PutChangeSource(state.ChangeSource{Name: "c", Active: true})
+		return errors.Join(err, err1, err2, err3)
 	})
 	sub := s.Subscribe(t.Context(), "*/*/*")
 	update(t, s, func(tx state.Tx) error { return tx.Retire(map[string][]string{config.KindBuilder: {"a"}}) })
-	for _, want := range []string{fmt.Sprintf("builders/%d/stopped", b), "workers/1/configured", "schedulers/1/stopped", "projects/1/update"} {
+	for _, want := range []string{fmt.Sprintf("builders/%d/stopped", b), "workers/1/configured", "schedulers/1/stopped", "changesources/1/stopped", "projects/1/update"} {
 		if e := <-sub.C; e.Key != want {
 			t.Errorf("event %s, want %s", e.Key, want)
 		}

@@ -22,6 +22,10 @@ func (a *API) appendRow(ctx context.Context, dst []byte, row any) []byte {
 		if w, ok := a.worldOfEvents(ctx); ok {
 			return schedulers.append(dst, &r, w)
 		}
+	case state.ChangeSource:
+		if w, ok := a.worldOfEvents(ctx); ok {
+			return changeSources.append(dst, &r, w)
+		}
 	case interface{ AppendJSON([]byte) []byte }:
 		return r.AppendJSON(dst)
 	}

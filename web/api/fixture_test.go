@@ -171,6 +171,13 @@ func (f *forcer) Force(context.Context, string, map[string]any, sched.User) (sch
 	return sched.Buildset{}, nil
 }
 
+// poller is a change source.
+type poller struct{ config.At }
+
+func (*poller) Key() config.Key                     { return config.Key{Kind: config.KindChangeSource, Name: "poll"} }
+func (*poller) Refs() iter.Seq2[string, config.Key] { return func(func(string, config.Key) bool) {} }
+func (*poller) Type() string                        { return "GitPoller" }
+
 // t0 is when everything of the fixture happened.
 const t0 state.Time = 1_700_000_000_000
 
@@ -195,6 +202,7 @@ func newMaster(t testing.TB) *master {
 			&forcer{name: "force", builders: []string{"linux", "lint"}},
 			&forcer{name: "only-lint", builders: []string{"lint"}},
 		},
+		ChangeSources: []config.ChangeSource{&poller{}},
 	})
 	m.update(t, func(tx state.Tx) {
 		_, err := tx.PutMaster(state.Master{Name: "host:/srv", Active: true, LastActive: t0})
@@ -207,6 +215,8 @@ func newMaster(t testing.TB) *master {
 		got(tx.PutWorker(state.Worker{Name: "beta", Active: true, Paused: true, PauseReason: "disk"}, "configured"))
 		got(tx.PutScheduler(state.Scheduler{Name: "force", Enabled: true, Active: true}))
 		got(tx.PutScheduler(state.Scheduler{Name: "only-lint", Enabled: false, Active: true}))
+		got(tx.PutChangeSource(state.ChangeSource{Name: "poll", Error: "fetch: no network", Active: true}))
+		got(tx.PutChangeSource(state.ChangeSource{Name: "old"}))
 		main := "main"
 		ss := got(tx.AddSourceStamp(state.SourceStamp{Branch: &main, Repository: "https://example.org/r.git", CreatedAt: t0}))
 		stamps := []state.SourceStamp{{ID: ss}}

@@ -28,6 +28,7 @@ func (a *API) nested(view func(path string, s *schema, serve http.HandlerFunc)) 
 			return findWorker(tx, r)
 		}))
 	view("masters/{master}/workers/{worker}", &workers.schema, row(a, workers, ofOneMaster(findWorker)))
+	view("masters/{master}/changesources/{changesource}", &changeSources.schema, row(a, changeSources, ofOneMaster(byID(changeSources, "changesource"))))
 	view("masters/{master}/schedulers/{scheduler}", &schedulers.schema, row(a, schedulers, ofOneMaster(byID(schedulers, "scheduler"))))
 	for _, build := range []string{"builds/{build}", "builders/{builder}/builds/{number}"} {
 		view(build+"/triggered_builds", &builds.schema,
@@ -96,10 +97,9 @@ func (a *API) later(view func(path string, s *schema, serve http.HandlerFunc)) {
 	add := func(path, plural string, find func(tx state.ReadTx, r *http.Request) error) {
 		view(path, nil, a.uncached(a.none(plural, find)))
 	}
-	for _, top := range []string{"changes", "changesources", "codebases"} {
+	for _, top := range []string{"changes", "codebases"} {
 		add(top, top, nil)
 	}
-	add("masters/{master}/changesources", "changesources", exists(byID(masters, "master")))
 	add("sourcestamps/{sourcestamp}/changes", "changes", exists(byID(sourceStamps, "sourcestamp")))
 	add("builders/{builder}/test_result_sets", "test_result_sets", exists(a.findBuilder))
 	for _, build := range []string{"builds/{build}", "builders/{builder}/builds/{number}"} {

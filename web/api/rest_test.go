@@ -64,6 +64,7 @@ func TestColumnsAreMembers(t *testing.T) {
 	check(t, projects, w)
 	check(t, workers, w)
 	check(t, schedulers, w)
+	check(t, changeSources, w)
 	check(t, sourceStamps, w)
 	check(t, buildsets, w)
 	check(t, requests, w)

@@ -19,6 +19,7 @@ func (a *API) readRoutes() []route {
 		{&builds.schema, rows(a, builds, everything)},
 		{&requests.schema, rows(a, requests, everything)},
 		{&buildsets.schema, rows(a, buildsets, everything)},
+		{&changeSources.schema, rows(a, changeSources, everything)},
 		{&forms.schema, a.cachedGet([]string{"schedulers", "builders"}, a.formList(false))},
 		{&logRows.schema, rows(a, logRows, everything)},
 		{&masters.schema, rows(a, masters, everything)},
@@ -46,6 +47,8 @@ func (a *API) readRoutes() []route {
 	view("masters/{master}/builders", &builders.schema, rows(a, builders, ofMaster))
 	view("masters/{master}/workers", &workers.schema, rows(a, workers, ofMaster))
 	view("masters/{master}/schedulers", &schedulers.schema, rows(a, schedulers, ofMaster))
+	view("masters/{master}/changesources", &changeSources.schema, rows(a, changeSources, ofMaster))
+	view("changesources/{changesource}", &changeSources.schema, row(a, changeSources, byID(changeSources, "changesource")))
 	view("projects/{project}", &projects.schema, row(a, projects, findProject))
 	view("projects/{project}/builders", &builders.schema, rows(a, builders, ofProject))
 	view("workers/{worker}", &workers.schema, row(a, workers, findWorker))
@@ -105,8 +108,8 @@ func (s *schema) depends() []string {
 	switch s.plural {
 	case "workers":
 		return []string{"workers", "builders"} // configured_on
-	case "schedulers":
-		return []string{"schedulers", "masters"}
+	case "schedulers", "changesources":
+		return []string{s.plural, "masters"}
 	case "buildrequests":
 		return []string{"buildrequests", "buildsets"} // properties
 	}

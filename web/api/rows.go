@@ -77,6 +77,21 @@ var schedulers = &resource[state.Scheduler]{
 	},
 }
 
+var changeSources = &resource[state.ChangeSource]{
+	schema: schema{name: "changesource", plural: "changesources", key: "changesourceid", columns: []column{
+		integer("changesourceid"), text("name"), text("error"), object("master"),
+	}},
+	read: state.ReadTx.ChangeSources,
+	id:   func(c *state.ChangeSource) int64 { return c.ID },
+	append: func(dst []byte, c *state.ChangeSource, w *world) []byte {
+		dst = append(reopen(c.AppendJSON(dst)), `,"master":`...)
+		if w.snap.ChangeSource(c.Name) == nil {
+			return append(dst, "null}"...)
+		}
+		return append(w.master.AppendJSON(dst), '}')
+	},
+}
+
 var sourceStamps = &resource[state.SourceStamp]{
 	schema: schema{name: "sourcestamp", plural: "sourcestamps", key: "ssid", columns: []column{
 		integer("ssid"), optional("branch"), optional("revision"), text("project"), text("repository"),

@@ -51,6 +51,13 @@ CREATE TABLE schedulers (
   active  INTEGER NOT NULL
 );
 
+CREATE TABLE changesources (
+  id     INTEGER PRIMARY KEY,
+  name   TEXT    NOT NULL UNIQUE,
+  error  TEXT    NOT NULL, -- '' for none
+  active INTEGER NOT NULL
+);
+
 -- Equal stamps share a row: digest is over all that makes them equal.
 CREATE TABLE sourcestamps (
   id         INTEGER PRIMARY KEY,
