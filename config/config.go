@@ -58,6 +58,10 @@ type ChangeSource interface {
 	Type() string // the class: "GitPoller"
 }
 
+// Chooser is a scheduler that may choose its builders when it fires: then Builders
+// does not name all.
+type Chooser interface{ ChoosesBuilders() bool }
+
 // At is where a node was declared; nodes embed it. It is not part of a node's
 // content: moving a line changes nothing.
 type At struct{ Where prop.Pos }

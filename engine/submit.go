@@ -13,60 +13,70 @@ import (
 
 // Submit adds a buildset and its requests; the distributor hears of them by their
 // events.
-func (m *Master) Submit(ctx context.Context, b sched.Buildset) (Submitted, error) {
+func (m *Master) Submit(ctx context.Context, b sched.Buildset) (out Submitted, err error) {
+	err = m.o.Store.Update(ctx, func(tx state.Tx) error {
+		out, err = m.SubmitIn(tx, b)
+		return err
+	})
+	m.disk.note(err)
+	return out, err
+}
+
+// SubmitIn is Submit within a transaction, for who must remember in the same one that
+// it did.
+func (m *Master) SubmitIn(tx state.Tx, b sched.Buildset) (Submitted, error) {
+	out, err := m.submit(tx, b)
+	if err != nil {
+		return Submitted{}, fmt.Errorf("submit builds of scheduler %q: %w", b.Scheduler, err)
+	}
+	return out, nil
+}
+
+func (m *Master) submit(tx state.Tx, b sched.Buildset) (Submitted, error) {
 	now := m.current.Load()
-	var requests []state.BuildRequest
 	at := state.Now()
+	var requests []state.BuildRequest
 	for _, name := range b.Builders {
 		id, ok := now.builders[name]
 		if !ok {
-			return Submitted{}, fmt.Errorf("submit builds of scheduler %q: builder %q: %w", b.Scheduler, name, state.ErrNotFound)
+			return Submitted{}, fmt.Errorf("builder %q: %w", name, state.ErrNotFound)
 		}
 		requests = append(requests, state.BuildRequest{
 			BuilderID: id, Priority: b.Priority, SubmittedAt: at, WaitedFor: b.WaitedFor, Results: config.Unfinished,
 		})
 	}
 	if len(requests) == 0 {
-		return Submitted{}, fmt.Errorf("submit builds of scheduler %q: no builders: %w", b.Scheduler, ErrConflict)
+		return Submitted{}, fmt.Errorf("no builders: %w", ErrConflict)
 	}
 	set := state.Buildset{
 		Reason: b.Reason, Scheduler: b.Scheduler, SubmittedAt: at, Results: config.Unfinished,
 		ParentBuildID: b.ParentBuild, ParentRelationship: b.Relationship, RebuiltBuildID: b.RebuiltBuild,
-		Properties: withScheduler(b.Properties, b.Scheduler),
+		Properties: withScheduler(b.Properties, b.Scheduler), SourceStamps: slices.Clone(b.SourceStamps),
 	}
 	if b.ExternalID != "" {
 		set.ExternalID = &b.ExternalID
 	}
-	out := Submitted{Requests: map[int64]int64{}}
-	err := m.o.Store.Update(ctx, func(tx state.Tx) error {
-		stamps := slices.Clone(b.SourceStamps)
-		if len(stamps) == 0 {
-			stamps = []state.SourceStamp{{}}
+	if len(set.SourceStamps) == 0 {
+		set.SourceStamps = []state.SourceStamp{{}}
+	}
+	for i := range set.SourceStamps {
+		s := &set.SourceStamps[i]
+		if s.CreatedAt == 0 {
+			s.CreatedAt = at
 		}
-		set.SourceStamps = stamps
-		for i := range stamps {
-			if stamps[i].CreatedAt == 0 {
-				stamps[i].CreatedAt = at
-			}
-			id, err := tx.AddSourceStamp(stamps[i])
-			if err != nil {
-				return err
-			}
-			stamps[i].ID = id
-		}
-		bsid, ids, err := tx.AddBuildset(set, requests)
+		id, err := tx.AddSourceStamp(*s)
 		if err != nil {
-			return err
+			return Submitted{}, err
 		}
-		out.BuildsetID = bsid
-		for i, id := range ids {
-			out.Requests[requests[i].BuilderID] = id
-		}
-		return nil
-	})
+		s.ID = id
+	}
+	bsid, ids, err := tx.AddBuildset(set, requests)
 	if err != nil {
-		m.disk.note(err)
-		return Submitted{}, fmt.Errorf("submit builds of scheduler %q: %w", b.Scheduler, err)
+		return Submitted{}, err
+	}
+	out := Submitted{BuildsetID: bsid, Requests: make(map[int64]int64, len(ids))}
+	for i, id := range ids {
+		out.Requests[requests[i].BuilderID] = id
 	}
 	return out, nil
 }

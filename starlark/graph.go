@@ -353,6 +353,9 @@ func (g *graph) checkSchedulers() (scheduled map[string]bool, sure bool) {
 	sure = len(g.schedulers.all) > 0 && !g.schedulers.vague && !g.schedulers.unknown && !g.e.env.Leaked()
 	for _, s := range g.schedulers.all {
 		sure = sure && !s.Bad("builderNames")
+		if c, ok := s.node.(config.Chooser); ok && c.ChoosesBuilders() {
+			sure = false
+		}
 		for _, b := range s.node.Builders() {
 			scheduled[b] = true
 			undefined(g, s.Object, "undefined-builder", "builderNames", config.Key{Kind: config.KindBuilder, Name: b}, &g.builders)

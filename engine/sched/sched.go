@@ -4,6 +4,7 @@ package sched
 
 import (
 	"context"
+	"log/slog"
 
 	"buildstar/config"
 	"buildstar/state"
@@ -50,4 +51,22 @@ type Forcer interface {
 	// among them the error wraps state.ErrNotFound. A *FieldErrors says which fields
 	// are wrong. The values are property values, as state.Plain makes them from JSON.
 	Force(ctx context.Context, builder string, fields map[string]any, who User) (Buildset, error)
+}
+
+// Runner is a scheduler that acts by itself: on changes, at times, after builds.
+type Runner interface {
+	config.Scheduler
+	// Run acts until ctx ends, and returns its error then; any other one has it run
+	// again later. It goes on where rows say that it, or an earlier one, stopped: it may
+	// be stopped and started at any time, by a reload or by a crash.
+	Run(ctx context.Context, h Host) error
+}
+
+// Host is what a [Runner] acts on.
+type Host struct {
+	ID    int64 // of the scheduler's row
+	Store state.Store
+	// Submit adds a buildset within a transaction of Store.
+	Submit func(tx state.Tx, b Buildset) error
+	Log    *slog.Logger
 }

@@ -53,7 +53,8 @@ func (s scope) value(v any) star.Value {
 // properties marks that the argument is the properties themselves.
 type properties struct{ prop.Props }
 
-// propertiesAttributes is what callbacks can do with properties.
+// propertiesAttributes is what callbacks can do with properties. Props that are
+// [prop.Attributes] too have these as well.
 type propertiesAttributes struct {
 	prop.Props
 	scope scope
@@ -62,12 +63,19 @@ type propertiesAttributes struct {
 func (p propertiesAttributes) TypeName() string { return "properties" }
 
 func (p propertiesAttributes) AttributeNames() []string {
-	return []string{"getProperty", "hasProperty", "render"}
+	names := []string{"getProperty", "hasProperty", "render"}
+	if more, ok := p.Props.(prop.Attributes); ok {
+		names = append(names, more.AttributeNames()...)
+	}
+	return names
 }
 
 func (p propertiesAttributes) Attribute(name string) (any, bool) {
 	if m, ok := prop.PropertyMethod(p.Props, name); ok {
 		return m, true
+	}
+	if more, ok := p.Props.(prop.Attributes); ok {
+		return more.Attribute(name)
 	}
 	return nil, false
 }
