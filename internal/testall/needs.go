@@ -21,6 +21,7 @@ var needs = []struct {
 }{
 	{[]string{"gcc", "libc6-dev"}, []string{"sh", "-c", "echo 'int main(){return 0;}' | gcc -x c - -o /dev/null"}},
 	{[]string{"git"}, []string{"git", "--version"}},
+	{[]string{"openssh-server", "openssh-client"}, []string{"sh", "-c", "test -x /usr/sbin/sshd && ssh -V"}},
 	{[]string{"bzip2"}, []string{"bzip2", "--help"}},
 	{[]string{"buildbot-worker"}, []string{"buildbot-worker", "--version"}},
 	{[]string{"python3-autobahn", "python3-msgpack"}, []string{"/usr/bin/python3", "-c", "import autobahn, msgpack"}},
