@@ -8,6 +8,7 @@ package config
 
 import (
 	"iter"
+	"time"
 
 	"buildstar/config/prop"
 )
@@ -78,7 +79,8 @@ type Worker struct {
 	Class             string // "Worker" or "LocalWorker"
 	Name              string
 	Password          prop.Password
-	MaxBuilds         int // 0: no limit
+	MaxBuilds         int           // 0: no limit
+	Keepalive         time.Duration // between keepalives; 0: none, and no pings
 	Properties        map[string]any
 	DefaultProperties map[string]any
 	Local             bool   // runs inside the master, over an in-memory pipe

@@ -107,19 +107,21 @@ func (s *session) takeName() error {
 	lives := old.livesOn(s)
 	srv.mu.Lock()
 	delete(srv.contested, s.name)
+	if !lives && srv.names[s.name] == old {
+		srv.claim(s) // before the old one is gone, so that nobody comes between
+	}
+	won := srv.names[s.name] == s
 	srv.mu.Unlock()
-	if lives {
+	switch {
+	case lives:
 		err := fmt.Errorf("%w from %s", errDuplicate, old.remote)
 		srv.refusals.note(host(s.remote.String()), s.name, err.Error())
 		return err
+	case !won: // the old one left by itself, or s did
+		return s.takeName()
 	}
 	old.end(old.lost(fmt.Errorf("it did not answer within %v, and a new connection came from %s", duplicatePatience, s.remote)), "replaced")
-	srv.mu.Lock()
-	defer srv.mu.Unlock()
-	if srv.names[s.name] != nil { // somebody was quicker
-		return errDuplicate
-	}
-	srv.claim(s)
+	<-old.done // its commands are among those to end
 	return nil
 }
 

@@ -42,11 +42,6 @@ func newCommand(s *session, c Command) *command {
 	return &command{Command: c, s: s, begun: make(chan struct{}), wake: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 }
 
-// stalls says whether a worker that runs the command may not answer pings meanwhile.
-func (c *command) stalls() bool {
-	return c.Name == wire.CmdUploadDirectory || c.Name == wire.CmdRmdir || c.Name == wire.CmdCpdir
-}
-
 // offer queues an item; it is the reader that waits here when the loop is behind.
 func (c *command) offer(it *item) {
 	for {

@@ -37,6 +37,7 @@ import (
 	"io"
 	"iter"
 	"net"
+	"time"
 
 	"buildstar/conn/wire"
 )
@@ -64,6 +65,8 @@ var (
 var (
 	// ErrLost is wrapped by what a Session returns when its connection is gone.
 	ErrLost = errors.New("connection to worker lost")
+	// ErrDropped is wrapped, with ErrLost, when the master itself ended the session.
+	ErrDropped = errors.New("closed by the master")
 	// ErrFrameTooBig is wrapped, and ErrLost is not, when the worker sent a message that
 	// is too long: running the same again would end the same way (docs/protocol.md D 3).
 	ErrFrameTooBig = errors.New("the worker sent a message of more than 80 MiB (one line of more than 16 Mi characters?)")
@@ -96,6 +99,10 @@ type Session interface {
 	Interrupt(ctx context.Context, commandID, why string) error
 	// Ping returns when the worker answered a print.
 	Ping(ctx context.Context) error
+	// SetKeepalive says how often the worker gets a message that only keeps bytes
+	// flowing. 0 sends none, and no pings either: only TCP then finds out that the
+	// worker is gone. A new session has pings and no keepalives.
+	SetKeepalive(every time.Duration)
 	// Shutdown tells the worker's process to exit.
 	Shutdown(ctx context.Context) error
 	// Close ends the connection; why is logged and told where possible.

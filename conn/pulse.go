@@ -3,22 +3,40 @@ package conn
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
+
+	"buildstar/conn/wire"
 )
 
-// hold marks that the master holds the reader back.
-func (s *session) hold() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.pulse.pause()
-	s.pulse.held++
+const (
+	maxMisses = 2
+	// stallLimit is how long a stock worker may be silent in a command that has no
+	// timeout argument.
+	stallLimit = 20 * time.Minute
+)
+
+// pulse is what a session knows of its worker's being alive; guarded by session.mu.
+type pulse struct {
+	off    bool        // the worker is not asked
+	timer  *time.Timer // of the next ping; nil before the first
+	misses int
+	held   int           // reasons why the master holds the reader back, so that silence means nothing
+	holds  int64         // how often that began or ended
+	every  time.Duration // between keepalives; 0: none
+	beat   *time.Timer   // of the next keepalive; nil: none
 }
 
-func (s *session) release() {
+// hold marks that the master holds the reader back.
+func (s *session) hold() { s.holding(1) }
+
+func (s *session) release() { s.holding(-1) }
+
+func (s *session) holding(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pulse.held--
-	s.pulse.resume()
+	s.pulse.held += n
+	s.pulse.holds++
 }
 
 func (s *session) isHeld() bool {
@@ -27,62 +45,123 @@ func (s *session) isHeld() bool {
 	return s.pulse.held > 0
 }
 
-// pulse is what a session knows of its worker's being alive; guarded by session.mu.
-type pulse struct {
-	timer  *time.Timer
-	misses int
-	paused int   // reasons why silence means nothing now
-	pauses int64 // how often that began or ended
-	held   int   // of paused: the reader is held back
-}
-
-func (p *pulse) pause()  { p.paused++; p.pauses++ }
-func (p *pulse) resume() { p.paused--; p.pauses++ }
-
 func (p *pulse) stop() {
 	if p.timer != nil {
 		p.timer.Stop()
 	}
+	if p.beat != nil {
+		p.beat.Stop()
+	}
 }
-
-const maxMisses = 2
 
 // startPulse begins to ask the worker for signs of life (docs/protocol.md 0.2 item 13).
 func (s *session) startPulse() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err == nil {
-		s.pulse.timer = time.AfterFunc(s.srv.opt.PingInterval, func() { s.spawn(s.feelPulse) })
+	s.schedulePing()
+}
+
+// schedulePing is startPulse; the caller holds mu.
+func (s *session) schedulePing() {
+	p := &s.pulse
+	if s.err != nil || p.off || p.timer != nil {
+		return
 	}
+	p.timer = time.AfterFunc(s.srv.opt.PingInterval, func() { s.spawn(s.feelPulse) })
+}
+
+func (s *session) SetKeepalive(every time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := &s.pulse
+	if s.err != nil || p.every == every && p.off == (every <= 0) {
+		return
+	}
+	p.stop()
+	*p = pulse{off: every <= 0, every: every, held: p.held, holds: p.holds}
+	if p.off {
+		return
+	}
+	p.beat = time.AfterFunc(every, s.keepAlive)
+	s.schedulePing()
+}
+
+// keepAlive sends the op that only keeps bytes flowing (docs/requirements.md A3.2). The
+// pings find out whether anybody is there.
+func (s *session) keepAlive() {
+	s.mu.Lock()
+	if p := &s.pulse; p.beat != nil && s.err == nil {
+		p.beat.Reset(p.every)
+	}
+	s.mu.Unlock()
+	// If it cannot be sent the session has ended.
+	_, _ = s.post(wire.OpKeepalive, nil, nil)
 }
 
 // feelPulse pings once. Silence does not count while the master does not listen
-// (back-pressure), nor while the worker runs a command that keeps it from listening.
+// (back-pressure).
 func (s *session) feelPulse() {
 	s.mu.Lock()
-	paused, pauses := s.pulse.paused > 0, s.pulse.pauses
+	timer, held, holds := s.pulse.timer, s.pulse.held > 0, s.pulse.holds
 	s.mu.Unlock()
 	var err error
-	if !paused {
+	if !held {
 		ctx, cancel := context.WithTimeout(context.Background(), s.srv.opt.PingInterval)
 		err = s.t.Ping(ctx)
 		cancel()
 	}
 	s.mu.Lock()
+	if s.err != nil || s.pulse.timer != timer { // it was turned off meanwhile
+		s.mu.Unlock()
+		return
+	}
 	again := s.srv.opt.PingInterval
 	switch {
 	case err == nil:
 		s.pulse.misses = 0
-	case s.pulse.paused == 0 && s.pulse.pauses == pauses:
+	case s.pulse.held == 0 && s.pulse.holds == holds:
 		s.pulse.misses++
 		again = 0
 	}
-	dead := s.pulse.misses >= maxMisses
-	if !dead && s.err == nil {
-		s.pulse.timer.Reset(again)
+	silent := time.Duration(s.pulse.misses) * s.srv.opt.PingInterval
+	dead := silent >= s.patience()
+	if !dead {
+		timer.Reset(again)
 	}
 	s.mu.Unlock()
 	if dead {
-		s.end(s.lost(fmt.Errorf("no sign of life for %d times %v", maxMisses, s.srv.opt.PingInterval)), "no sign of life")
+		s.end(s.lost(fmt.Errorf("no sign of life for %v", silent)), "no sign of life")
 	}
+}
+
+// patience is how long the worker may be silent: two pings, or what its commands may
+// take if they keep it from answering. The caller holds mu.
+func (s *session) patience() time.Duration {
+	longest := maxMisses * s.srv.opt.PingInterval
+	for _, c := range s.commands {
+		if c.stalls() {
+			longest = max(longest, c.limit())
+		}
+	}
+	return longest
+}
+
+// stalls says whether a worker that runs the command may not answer pings meanwhile: the
+// stock one handles directories in its event loop.
+func (c *command) stalls() bool {
+	return !c.s.info.Ours &&
+		(c.Name == wire.CmdUploadDirectory || c.Name == wire.CmdRmdir || c.Name == wire.CmdCpdir)
+}
+
+// limit is the command's own timeout; None is none.
+func (c *command) limit() time.Duration {
+	v, given := c.Args["timeout"]
+	seconds, ok := number(v)
+	switch {
+	case !given:
+		return stallLimit
+	case !ok || seconds >= math.MaxInt64/float64(time.Second):
+		return math.MaxInt64
+	}
+	return time.Duration(seconds * float64(time.Second))
 }

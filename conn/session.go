@@ -72,7 +72,7 @@ func (s *session) Err() error {
 }
 
 func (s *session) Close(why string) {
-	s.end(fmt.Errorf("%w: closed by the master: %s", ErrLost, why), why)
+	s.end(fmt.Errorf("%w: %w: %s", ErrLost, ErrDropped, why), why)
 }
 
 func (s *session) Ping(ctx context.Context) error { return s.print(ctx, "ping") }
@@ -221,9 +221,6 @@ func (s *session) register(c *command) error {
 		s.commands = map[string]*command{}
 	}
 	s.commands[c.ID] = c
-	if c.stalls() {
-		s.pulse.pause()
-	}
 	return nil
 }
 
@@ -238,7 +235,7 @@ func (s *session) unregister(c *command) {
 		s.commands = nil
 	}
 	if c.stalls() {
-		s.pulse.resume()
+		s.pulse.misses = 0 // its end is a sign of life
 	}
 }
 

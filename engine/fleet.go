@@ -28,9 +28,10 @@ type fleet struct {
 
 // member is one worker of the configuration.
 type member struct {
-	status  dist.Status
-	session conn.Session
-	gone    chan struct{} // closed when the session's rows are written
+	status    dist.Status
+	session   conn.Session
+	gone      chan struct{} // closed when the session's rows are written
+	keepalive time.Duration
 }
 
 func newFleet(m *Master) *fleet {
@@ -93,6 +94,7 @@ func (f *fleet) enter(s conn.Session, gone chan struct{}) bool {
 		old, left := mb.session, mb.gone
 		if old == nil && (left == nil || closed(left)) {
 			mb.session, mb.gone = s, gone
+			s.SetKeepalive(mb.keepalive)
 			mb.status.Connected, mb.status.Settling, mb.status.Graceful = true, true, false
 			mb.status.ChangedAt = state.Now()
 			f.m.dist.SetWorker(s.Name(), mb.status)
@@ -203,6 +205,10 @@ func (f *fleet) adopt(last, next *applied) map[conn.Session]string {
 			mb.status.ChangedAt = row.ChangedAt
 			mb.status.Paused, mb.status.PauseReason = row.Paused, row.PauseReason
 			mb.status.PausedBy, mb.status.PausedAt = row.PausedBy, row.PausedAt
+		}
+		mb.keepalive = next.snapshot.Worker(name).Keepalive
+		if mb.session != nil {
+			mb.session.SetKeepalive(mb.keepalive)
 		}
 		f.m.dist.SetWorker(name, mb.status)
 	}

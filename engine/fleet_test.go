@@ -24,9 +24,10 @@ func newSlow() *slow {
 	return &slow{closing: make(chan struct{}), closed: make(chan struct{}), done: make(chan struct{})}
 }
 
-func (*slow) Name() string            { return "w" }
-func (*slow) Info() conn.WorkerInfo   { return conn.WorkerInfo{Facts: map[string]any{"version": "1"}} }
-func (s *slow) Done() <-chan struct{} { return s.done }
+func (*slow) Name() string               { return "w" }
+func (*slow) Info() conn.WorkerInfo      { return conn.WorkerInfo{Facts: map[string]any{"version": "1"}} }
+func (*slow) SetKeepalive(time.Duration) {}
+func (s *slow) Done() <-chan struct{}    { return s.done }
 func (s *slow) Close(string) {
 	close(s.closing)
 	<-s.closed
@@ -87,6 +88,41 @@ func TestWorkerRemovedAndAdded(t *testing.T) {
 	}
 	close(next.done)
 	<-served
+	<-served
+}
+
+// kept is a session that remembers its keepalives.
+type kept struct {
+	*slow
+	intervals chan time.Duration
+}
+
+func (k *kept) SetKeepalive(every time.Duration) { k.intervals <- every }
+
+// A connection has the interval of the configuration, also after a reload.
+func TestKeepaliveInterval(t *testing.T) {
+	with := func(every time.Duration) *config.Snapshot {
+		snap := remote([]string{"w"})
+		snap.Workers[0].Keepalive = every
+		return config.New(*snap)
+	}
+	r := newSite(t).start(with(time.Minute))
+	s := &kept{newSlow(), make(chan time.Duration, 10)}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		r.fleet.serve(s)
+	}()
+	r.connected("w")
+	if err := r.Apply(context.Background(), with(0)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []time.Duration{time.Minute, 0} {
+		if got := <-s.intervals; got != want {
+			t.Errorf("keepalives every %v, want %v", got, want)
+		}
+	}
+	close(s.done)
 	<-served
 }
 

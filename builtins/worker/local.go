@@ -8,16 +8,15 @@ import (
 // LocalWorker is worker.LocalWorker (docs/requirements.md A7, B2).
 var LocalWorker = &spec.Class{
 	Module: "worker", Name: "LocalWorker",
-	New:     func() any { return &localWorker{} },
+	New:     func() any { return &localWorker{common: defaults()} },
 	Partial: true,
 	Renamed: map[string]string{"workername": "name", "slavename": "name"},
 	Unsupported: map[string]string{
-		"password":           "a local worker needs none: it lives inside the master",
-		"notify_on_missing":  unsupported["notify_on_missing"],
-		"missing_timeout":    unsupported["missing_timeout"],
-		"locks":              unsupported["locks"],
-		"keepalive_interval": unsupported["keepalive_interval"],
-		"machine_name":       unsupported["machine_name"],
+		"password":          "a local worker needs none: it lives inside the master",
+		"notify_on_missing": unsupported["notify_on_missing"],
+		"missing_timeout":   unsupported["missing_timeout"],
+		"locks":             unsupported["locks"],
+		"machine_name":      unsupported["machine_name"],
 	},
 }
 
@@ -37,6 +36,6 @@ func (w *localWorker) Make(c *spec.Call) any {
 	checkName(c, w.Name)
 	return &config.Worker{
 		At: config.At{Where: c.Pos()}, Class: "LocalWorker", Name: w.Name, Local: true, Workdir: w.Workdir,
-		MaxBuilds: w.MaxBuilds, Properties: w.Properties, DefaultProperties: w.DefaultProperties,
+		MaxBuilds: w.MaxBuilds, Properties: w.Properties, DefaultProperties: w.DefaultProperties, Keepalive: w.keepalive(),
 	}
 }

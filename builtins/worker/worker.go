@@ -3,6 +3,7 @@ package worker
 import (
 	"fmt"
 	"slices"
+	"time"
 	"unicode/utf8"
 
 	"buildstar/config"
@@ -13,7 +14,7 @@ import (
 // Worker is worker.Worker (docs/requirements.md A1, A2, B1).
 var Worker = &spec.Class{
 	Module: "worker", Name: "Worker",
-	New:         func() any { return &worker{} },
+	New:         func() any { return &worker{common: defaults()} },
 	Unsupported: unsupported, Renamed: renamed, Partial: true,
 }
 
@@ -38,15 +39,31 @@ type common struct {
 	// DefaultProperties are set for every build on the worker if nothing else set
 	// them (A2.3).
 	DefaultProperties map[string]any `star:"defaultProperties,optional"`
+	// KeepaliveInterval is how often the master sends the worker a small message, so that
+	// bytes flow and the network keeps the connection; the default is an hour. Apart from
+	// that a worker that is silent for 30 seconds is asked for a sign of life, and lost
+	// after two without an answer. None turns both off (A3).
+	KeepaliveInterval *time.Duration `star:"keepalive_interval,optional" min:"1"`
+}
+
+func defaults() common {
+	hour := time.Hour
+	return common{KeepaliveInterval: &hour}
+}
+
+func (c *common) keepalive() time.Duration {
+	if c.KeepaliveInterval == nil {
+		return 0
+	}
+	return *c.KeepaliveInterval
 }
 
 // unsupported are the other arguments of workers in Buildbot (B1).
 var unsupported = map[string]string{
-	"notify_on_missing":  "",
-	"missing_timeout":    "",
-	"locks":              "give the lock to the builders or steps instead",
-	"keepalive_interval": "connections are watched whatever it says; leave it out",
-	"machine_name":       "",
+	"notify_on_missing": "",
+	"missing_timeout":   "",
+	"locks":             "give the lock to the builders or steps instead",
+	"machine_name":      "",
 }
 
 // renamed are the names that documents give the arguments in prose, and those of
@@ -64,7 +81,7 @@ func (w *worker) Make(c *spec.Call) any {
 	}
 	return &config.Worker{
 		At: config.At{Where: c.Pos()}, Class: "Worker", Name: w.Name, Password: w.Password,
-		MaxBuilds: w.MaxBuilds, Properties: w.Properties, DefaultProperties: w.DefaultProperties,
+		MaxBuilds: w.MaxBuilds, Properties: w.Properties, DefaultProperties: w.DefaultProperties, Keepalive: w.keepalive(),
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	star "go.starlark.net/starlark"
 	"go.starlark.net/syntax"
@@ -80,6 +81,20 @@ func TestWorkerMaxBuilds(t *testing.T) {
 	}
 }
 
+// docs/requirements.md A3: an hour; None is none.
+func TestWorkerKeepalive(t *testing.T) {
+	for src, want := range map[string]time.Duration{
+		"": time.Hour, ", keepalive_interval=60": time.Minute, `, keepalive_interval="5m"`: 5 * time.Minute, ", keepalive_interval=None": 0,
+	} {
+		if w := node(t, `worker.Worker("a", "b"`+src+`)`); w.Keepalive != want {
+			t.Errorf("Worker%s: %v", src, w.Keepalive)
+		}
+		if w := node(t, `worker.LocalWorker("a"`+src+`)`); w.Keepalive != want {
+			t.Errorf("LocalWorker%s: %v", src, w.Keepalive)
+		}
+	}
+}
+
 func TestWorkerProperties(t *testing.T) {
 	const args = `properties={"os": "linux", "n": [1, True]}, defaultProperties={"d": None})`
 	for _, src := range []string{`worker.Worker("a", "b", ` + args, `worker.LocalWorker("a", ` + args} {
@@ -116,7 +131,9 @@ func TestWorkerProblems(t *testing.T) {
 		{`worker.Worker("a", "b", max_builds=-1)`, "bad-value", "max_builds", "at least 0"},
 		{`worker.Worker("a", "b", properties=[])`, "wrong-type", "properties", "dict"},
 		{`worker.Worker("a", "b", 3)`, "too-many-arguments", "", "3 arguments"},
-		{`worker.Worker("a", "b", keepalive_interval=60)`, "not-supported", "keepalive_interval", "not supported yet"},
+		{`worker.Worker("a", "b", keepalive_interval=0)`, "bad-value", "keepalive_interval", "at least 1, got 0"},
+		{`worker.Worker("a", "b", keepalive_interval="hourly")`, "bad-value", "keepalive_interval", "want a duration"},
+		{`worker.LocalWorker("a", keepalive_interval=[])`, "wrong-type", "keepalive_interval", "or None"},
 		{`worker.Worker("a", "b", notify_on_missing="x")`, "not-supported", "notify_on_missing", "not supported yet"},
 		{`worker.Worker("a", "b", missing_timeout=1)`, "not-supported", "missing_timeout", "not supported yet"},
 		{`worker.Worker("a", "b", locks=[])`, "not-supported", "locks", "not supported yet"},
