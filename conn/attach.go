@@ -55,7 +55,7 @@ func (s *session) introduce() error {
 	if s.info, err = s.srv.readInfo(v); err != nil {
 		return err
 	}
-	if _, err := s.soon(wire.OpSetWorkerSettings, map[string]any{wire.KeyArgs: settings(s.info.Ours)}); err != nil {
+	if _, err := s.soon(wire.OpSetWorkerSettings, map[string]any{wire.KeyArgs: s.settings(false)}); err != nil {
 		return fmt.Errorf("set it up: %w", err)
 	}
 	orphans := s.srv.takeOrphans(s.name)
@@ -74,15 +74,21 @@ func (s *session) soon(op string, fields map[string]any) (any, error) {
 	return s.request(ctx, op, fields)
 }
 
-// settings are what a worker is told (docs/protocol.md A.3, D 3).
-func settings(ours bool) map[string]any {
-	timeout, newlines := 0.1, wire.StockNewlines
-	if ours {
-		timeout, newlines = 0.03, wire.NoNewlines // the master shows what CR does
+// settings are what a worker is told (docs/protocol.md A.3, A.10, D 3). quiet is that
+// it gets no pings.
+func (s *session) settings(quiet bool) map[string]any {
+	args := map[string]any{
+		wire.SetBufferSize: 65536, wire.SetBufferTimeout: 0.1, wire.SetMaxLineLength: wire.MaxLine, wire.SetNewlineRE: wire.StockNewlines,
 	}
-	return map[string]any{
-		wire.SetBufferSize: 65536, wire.SetBufferTimeout: timeout, wire.SetMaxLineLength: wire.MaxLine, wire.SetNewlineRE: newlines,
+	if s.info.Ours {
+		silence := maxSilence * s.srv.opt.PingInterval
+		if quiet {
+			silence = 0
+		}
+		args[wire.SetBufferTimeout], args[wire.SetNewlineRE] = 0.03, wire.NoNewlines // the master shows what CR does
+		args[wire.InfoOurs] = map[string]any{wire.OursSilence: silence.Seconds()}
 	}
+	return args
 }
 
 var errDuplicate = errors.New("another worker of this name is connected")

@@ -58,6 +58,9 @@ func TestAttachOurs(t *testing.T) {
 		if args["newline_re"] != wire.NoNewlines || args["buffer_timeout"] != 0.03 {
 			t.Errorf("settings %v", args)
 		}
+		if ours := args["buildstar"].(map[string]any); ours["silence"] != 120.0 {
+			t.Errorf("the master can %v", ours)
+		}
 		p.reply(m, nil)
 		if s := <-y.attached; !s.Info().Ours || s.Info().Facts["buildstar"] != nil {
 			t.Errorf("got %+v", s.Info())

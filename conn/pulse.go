@@ -11,6 +11,9 @@ import (
 
 const (
 	maxMisses = 2
+	// maxSilence is how many ping intervals may pass at the worker without a ping: each
+	// comes one interval after the answer to the one before, or after two without one.
+	maxSilence = 4
 	// stallLimit is how long a stock worker may be silent in a command that has no
 	// timeout argument.
 	stallLimit = 20 * time.Minute
@@ -71,19 +74,28 @@ func (s *session) schedulePing() {
 }
 
 func (s *session) SetKeepalive(every time.Duration) {
+	if s.setPulse(every) && s.info.Ours {
+		// If it cannot be sent the session has ended.
+		_, _ = s.post(wire.OpSetWorkerSettings, map[string]any{wire.KeyArgs: s.settings(every <= 0)}, nil)
+	}
+}
+
+// setPulse reports whether pings were turned on or off.
+func (s *session) setPulse(every time.Duration) (turned bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := &s.pulse
-	if s.err != nil || p.every == every && p.off == (every <= 0) {
-		return
+	turned = p.off != (every <= 0)
+	if s.err != nil || p.every == every && !turned {
+		return false
 	}
 	p.stop()
 	*p = pulse{off: every <= 0, every: every, held: p.held, holds: p.holds}
-	if p.off {
-		return
+	if !p.off {
+		p.beat = time.AfterFunc(every, s.keepAlive)
+		s.schedulePing()
 	}
-	p.beat = time.AfterFunc(every, s.keepAlive)
-	s.schedulePing()
+	return turned
 }
 
 // keepAlive sends the op that only keeps bytes flowing (docs/requirements.md A3.2). The
@@ -99,17 +111,14 @@ func (s *session) keepAlive() {
 }
 
 // feelPulse pings once. Silence does not count while the master does not listen
-// (back-pressure).
+// (back-pressure); the ping is then for the worker to hear.
 func (s *session) feelPulse() {
 	s.mu.Lock()
 	timer, held, holds := s.pulse.timer, s.pulse.held > 0, s.pulse.holds
 	s.mu.Unlock()
-	var err error
-	if !held {
-		ctx, cancel := context.WithTimeout(context.Background(), s.srv.opt.PingInterval)
-		err = s.t.Ping(ctx)
-		cancel()
-	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.srv.opt.PingInterval)
+	err := s.t.Ping(ctx)
+	cancel()
 	s.mu.Lock()
 	if s.err != nil || s.pulse.timer != timer { // it was turned off meanwhile
 		s.mu.Unlock()
@@ -119,7 +128,7 @@ func (s *session) feelPulse() {
 	switch {
 	case err == nil:
 		s.pulse.misses = 0
-	case s.pulse.held == 0 && s.pulse.holds == holds:
+	case !held && s.pulse.holds == holds:
 		s.pulse.misses++
 		again = 0
 	}

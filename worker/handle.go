@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"buildstar/conn/wire"
 )
@@ -58,6 +59,9 @@ func (s *session) dispatch(m *wire.Message) (result any, start func(), err error
 			return nil, nil, err
 		}
 		s.set = set
+		if t, ok := s.t.(interface{ expect(time.Duration) }); ok {
+			t.expect(set.silence)
+		}
 		return nil, nil, nil
 	case wire.OpStartCommand:
 		start, err := s.startCommand(m)

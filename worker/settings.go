@@ -17,6 +17,7 @@ type settings struct {
 	maxLine  int           // characters
 	size     int           // cost of the entries that may wait (A.7)
 	timeout  time.Duration // how long an entry may wait
+	silence  time.Duration // after which the master is taken for gone; 0: never (A.10)
 }
 
 // defaultSettings hold until the master sets others.
@@ -46,6 +47,10 @@ func parseSettings(a map[string]any) (*settings, error) {
 	if r.err != nil {
 		return nil, fmt.Errorf("set_worker_settings: %w", r.err)
 	}
+	silence, err := parseOurs(a[wire.InfoOurs])
+	if err != nil {
+		return nil, fmt.Errorf("set_worker_settings: %w", err)
+	}
 	if !(size >= 1) || !(line >= 1) {
 		return nil, errors.New("set_worker_settings: buffer_size and max_line_length must be at least 1")
 	}
@@ -58,5 +63,18 @@ func parseSettings(a map[string]any) (*settings, error) {
 		maxLine:  int(math.Min(line, wire.MaxLine)),
 		size:     int(math.Min(size, maxBuffer)),
 		timeout:  min(timeout, maxBufferTimeout),
+		silence:  silence,
 	}, nil
+}
+
+// parseOurs reads what a master of ours can (docs/protocol.md A.10); a stock one says
+// nothing.
+func parseOurs(v any) (silence time.Duration, err error) {
+	ours, ok := v.(map[string]any)
+	if !ok || ours[wire.OursSilence] == nil {
+		return 0, nil
+	}
+	r := reader{args: ours}
+	silence = r.seconds(wire.OursSilence)
+	return silence, r.err
 }

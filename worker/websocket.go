@@ -111,11 +111,12 @@ func (d *dialer) dial(ctx context.Context) (wire.Transport, error) {
 
 // socket is a wire.Transport over a WebSocket that we opened.
 type socket struct {
-	c    *websocket.Conn
-	buf  []byte // the last message; the reader's own
-	mu   sync.Mutex
-	once sync.Once
-	pong chan struct{}
+	c       *websocket.Conn
+	buf     []byte        // the last message; the reader's own
+	silence time.Duration // see expect; the reader's own
+	mu      sync.Mutex
+	once    sync.Once
+	pong    chan struct{}
 }
 
 func newSocket(c *websocket.Conn) *socket {
@@ -128,7 +129,27 @@ func newSocket(c *websocket.Conn) *socket {
 		}
 		return nil
 	})
+	answer := c.PingHandler()
+	c.SetPingHandler(func(text string) error {
+		s.heard()
+		return answer(text)
+	})
 	return s
+}
+
+// expect makes Read fail when nothing has come for so long; 0 is never. A proxy may keep
+// a connection open whose other half is gone. Only the reader calls it.
+func (s *socket) expect(silence time.Duration) {
+	s.silence = silence
+	s.heard()
+}
+
+func (s *socket) heard() {
+	deadline := time.Time{}
+	if s.silence > 0 {
+		deadline = time.Now().Add(s.silence)
+	}
+	_ = s.c.SetReadDeadline(deadline) // fails on a closed connection, as Read then does
 }
 
 // maxKept is the biggest read buffer that is kept for the next message.
@@ -147,19 +168,20 @@ func (s *socket) Read() ([]byte, error) {
 		if kind != websocket.BinaryMessage {
 			continue
 		}
-		if s.buf, err = readInto(s.buf[:0], r); err != nil {
+		if s.buf, err = readInto(s.buf[:0], r, s.heard); err != nil {
 			return nil, err
 		}
 		return s.buf, nil
 	}
 }
 
-func readInto(buf []byte, r io.Reader) ([]byte, error) {
+func readInto(buf []byte, r io.Reader, heard func()) ([]byte, error) {
 	for {
 		if len(buf) == cap(buf) {
 			buf = append(buf, 0)[:len(buf)]
 		}
 		n, err := r.Read(buf[len(buf):cap(buf)])
+		heard()
 		buf = buf[:len(buf)+n]
 		if errors.Is(err, io.EOF) {
 			return buf, nil

@@ -89,8 +89,13 @@ const (
 )
 
 // InfoOurs is the key of get_worker_info by which our own worker makes itself
-// known; its value is a map of what it can do beyond the stock worker.
+// known; its value is a map of what it can do beyond the stock worker. In
+// set_worker_settings it is what the master can (docs/protocol.md A.10).
 const InfoOurs = "buildstar"
+
+// OursSilence, in the master's map, is after how many seconds without a byte a worker
+// may take the connection for dead; 0 is never.
+const OursSilence = "silence"
 
 // StockNewlines is the pattern of line ends that a stock master sets: each match
 // becomes an LF, so a progress bar's every step is a line.
