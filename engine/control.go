@@ -9,6 +9,7 @@ import (
 
 	"buildstar/config"
 	"buildstar/config/prop"
+	"buildstar/engine/change"
 	"buildstar/engine/dist"
 	"buildstar/engine/sched"
 	"buildstar/state"
@@ -34,6 +35,9 @@ type Control interface {
 	// building is stopped.
 	CancelRequest(ctx context.Context, requestID int64, reason string, who sched.User) error
 	SetPriority(ctx context.Context, requestID, priority int64, who sched.User) error
+	// AddChange adds a change that somebody told; one that is refused for what it is is
+	// a *change.Invalid.
+	AddChange(ctx context.Context, in change.Input) (state.Change, error)
 	// PauseWorker and UnpauseWorker keep a worker from taking builds (docs/requirements.md A5).
 	PauseWorker(ctx context.Context, workerID int64, reason string, who sched.User) error
 	UnpauseWorker(ctx context.Context, workerID int64, who sched.User) error

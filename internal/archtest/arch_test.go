@@ -24,7 +24,7 @@ var floors = [][]string{
 	0: {"config/prop", "conn/wire"},
 	1: {"config", "starlark/spec"},
 	2: {"state", "conn", "worker", "latent", "starlark"},
-	3: {"state/sqlite", "state/logfile", "state/statetest", "starlark/call", "engine/run", "engine/sched", "engine/git"},
+	3: {"state/sqlite", "state/logfile", "state/statetest", "starlark/call", "engine/run", "engine/sched", "engine/change", "engine/git"},
 	4: {"builtins/*", "engine/dist"},
 	5: {"engine"},
 	6: {"web/api", "web/ui"},

@@ -19,6 +19,7 @@ import (
 
 	"buildstar/config"
 	"buildstar/engine"
+	"buildstar/engine/change"
 	"buildstar/engine/dist"
 	"buildstar/engine/sched"
 	"buildstar/state"
@@ -86,6 +87,12 @@ func (m *master) UnpauseWorker(_ context.Context, id int64, who sched.User) erro
 }
 func (m *master) EnableScheduler(_ context.Context, id int64, enabled bool, who sched.User) error {
 	return m.called("enable %d %v %v", id, enabled, who)
+}
+func (m *master) AddChange(_ context.Context, in change.Input) (state.Change, error) {
+	if err := in.Check(); err != nil {
+		return state.Change{}, err
+	}
+	return state.Change{ID: 17}, m.called("add change %s", in.Row().AppendJSON(nil))
 }
 func (m *master) Reload(context.Context) (engine.Reloaded, error) {
 	return engine.Reloaded{Generation: 2, Diff: config.Diff{Added: []config.Key{{Kind: config.KindBuilder, Name: "new"}}, Master: true}}, m.called("reload")

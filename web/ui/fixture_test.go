@@ -14,6 +14,7 @@ import (
 	"buildstar/config"
 	"buildstar/config/prop"
 	"buildstar/engine"
+	"buildstar/engine/change"
 	"buildstar/engine/dist"
 	"buildstar/engine/sched"
 	"buildstar/state"
@@ -95,6 +96,10 @@ func (f *fixture) UnpauseWorker(_ context.Context, id int64, _ sched.User) error
 
 func (f *fixture) EnableScheduler(_ context.Context, id int64, on bool, _ sched.User) error {
 	return f.did("enable %d %v", id, on)
+}
+
+func (f *fixture) AddChange(context.Context, change.Input) (state.Change, error) {
+	return state.Change{}, f.did("add change")
 }
 
 func (f *fixture) Reload(context.Context) (engine.Reloaded, error) { return engine.Reloaded{}, nil }
