@@ -23,6 +23,7 @@ const (
 	KindScheduler    = "scheduler"
 	KindChangeSource = "change source"
 	KindProject      = "project"
+	KindMachine      = "machine"
 	KindLock         = "lock"
 )
 
@@ -83,12 +84,22 @@ type Worker struct {
 	Keepalive         time.Duration // between keepalives; 0: none, and no pings
 	Properties        map[string]any
 	DefaultProperties map[string]any
-	Local             bool   // runs inside the master, over an in-memory pipe
-	Workdir           string // of a local worker, absolute or below basedir; "": workers/NAME below basedir
+	Locks             LockAccesses // held by every build on it
+	Machine           string       // "": none
+	Local             bool         // runs inside the master, over an in-memory pipe
+	Workdir           string       // of a local worker, absolute or below basedir; "": workers/NAME below basedir
 }
 
-func (w *Worker) Key() Key                     { return Key{KindWorker, w.Name} }
-func (w *Worker) Refs() iter.Seq2[string, Key] { return noRefs }
+func (w *Worker) Key() Key { return Key{KindWorker, w.Name} }
+
+// Refs yields the worker's machine.
+func (w *Worker) Refs() iter.Seq2[string, Key] {
+	return func(yield func(string, Key) bool) {
+		if w.Machine != "" {
+			yield("machine_name", Key{KindMachine, w.Machine})
+		}
+	}
+}
 
 func noRefs(func(string, Key) bool) {}
 
@@ -135,6 +146,15 @@ type Factory struct {
 	Steps   []Step
 	Workdir prop.Template[string]
 }
+
+// Machine is a computer that workers share (docs/requirements.md B11).
+type Machine struct {
+	At
+	Name string
+}
+
+func (m *Machine) Key() Key                     { return Key{KindMachine, m.Name} }
+func (m *Machine) Refs() iter.Seq2[string, Key] { return noRefs }
 
 // Project groups builders (docs/requirements.md C11).
 type Project struct {

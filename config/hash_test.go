@@ -92,6 +92,10 @@ func change(f reflect.Value) {
 	case reflect.Int:
 		f.SetInt(7)
 	case reflect.Slice:
+		if f.Type() == reflect.TypeFor[LockAccesses]() {
+			f.Set(reflect.ValueOf(LockAccesses{{Lock: &Lock{Name: "x"}}}))
+			return
+		}
 		f.Set(reflect.MakeSlice(f.Type(), 1, 1))
 	case reflect.Map:
 		e := reflect.New(f.Type().Elem()).Elem()

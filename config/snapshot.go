@@ -15,6 +15,7 @@ type Snapshot struct {
 	// ChangeSources are in the order of c['change_source'].
 	ChangeSources []ChangeSource
 	Projects      []*Project
+	Machines      []*Machine
 	Locks         []*Lock // every lock a builder or step names
 
 	// Inputs are the files that were read and Env the environment variables that were
@@ -67,6 +68,9 @@ func New(s Snapshot) *Snapshot {
 	}
 	for _, p := range s.Projects {
 		s.hashes[p.Key()] = Hash(p)
+	}
+	for _, m := range s.Machines {
+		s.hashes[m.Key()] = Hash(m)
 	}
 	for _, l := range s.Locks {
 		s.hashes[l.Key()] = Hash(l)

@@ -271,7 +271,8 @@ func TestPropertyOrder(t *testing.T) {
 	bd.DefaultProperties = map[string]prop.Template[any]{"c": str("default"), "e": str("builder default"), "f": str("builder default")}
 	w := snap.Workers[0]
 	w.Properties = map[string]any{"d": "worker", "buildnumber": "x"}
-	w.DefaultProperties = map[string]any{"d": "default", "f": "default", "g": "worker default"}
+	w.Machine = "big iron"
+	w.DefaultProperties = map[string]any{"machine_name": "default", "d": "default", "f": "default", "g": "worker default"}
 	r := newSite(t).start(config.New(*snap))
 	branch := "main"
 	b := r.build("b", func(s *sched.Buildset) {
@@ -286,7 +287,8 @@ func TestPropertyOrder(t *testing.T) {
 		"only": {Value: int64(1), Source: "global"}, "buildername": {Value: "b", Source: "Builder"},
 		"builderid": {Value: b.BuilderID, Source: "Builder"}, "projectname": {Value: "p", Source: "Builder"},
 		"buildnumber": {Value: int64(1), Source: "Build"}, "workername": {Value: "w", Source: "Worker"},
-		"branch": {Value: "main", Source: "Build"}, "repository": {Value: "repo", Source: "Build"},
+		"machine_name": {Value: "big iron", Source: "Worker"},
+		"branch":       {Value: "main", Source: "Build"}, "repository": {Value: "repo", Source: "Build"},
 		"codebase": {Value: "cb", Source: "Build"}, "project": {Value: "prj", Source: "Build"}, "revision": {Value: nil, Source: "Build"},
 		"scheduler": {Value: "force", Source: "Scheduler"}, "late": {Value: "from the step", Source: "set"},
 	}

@@ -22,6 +22,7 @@ type graph struct {
 	schedulers nodes[config.Scheduler]
 	sources    nodes[config.ChangeSource]
 	projects   nodes[*config.Project]
+	machines   nodes[*config.Machine]
 	locks      []*config.Lock
 }
 
@@ -187,6 +188,7 @@ func (e *evaluation) snapshot(globals star.StringDict, complete bool) *config.Sn
 		schedulers: collect[config.Scheduler](r, "scheduler", "schedulers", top.Schedulers),
 		sources:    collect[config.ChangeSource](r, config.KindChangeSource, "change_source", inList(top.ChangeSource)),
 		projects:   collect[*config.Project](r, "project", "projects", top.Projects),
+		machines:   collect[*config.Machine](r, "machine", "machines", top.Machines),
 	}
 	g.locks = g.allLocks()
 	g.check(master)
@@ -196,7 +198,7 @@ func (e *evaluation) snapshot(globals star.StringDict, complete bool) *config.Sn
 	e.env.Seal()
 	return config.New(config.Snapshot{
 		Master: master, Workers: g.workers.list, Builders: g.builders.list, Schedulers: g.schedulers.list,
-		ChangeSources: g.sources.list, Projects: g.projects.list, Locks: g.locks, Inputs: e.inputs, Env: e.environ,
+		ChangeSources: g.sources.list, Projects: g.projects.list, Machines: g.machines.list, Locks: g.locks, Inputs: e.inputs, Env: e.environ,
 	})
 }
 
@@ -233,6 +235,11 @@ func (g *graph) allLocks() (locks []*config.Lock) {
 func (g *graph) check(m config.Master) {
 	g.empty()
 	g.listening(m)
+	for _, w := range g.workers.all {
+		for param, k := range w.node.Refs() {
+			undefined(g, w.Object, "undefined-machine", param, k, &g.machines)
+		}
+	}
 	used := g.checkBuilders()
 	scheduled, sure := g.checkSchedulers()
 	for _, b := range g.builders.all {
@@ -367,7 +374,8 @@ func (g *graph) checkSchedulers() (scheduled map[string]bool, sure bool) {
 // unlisted warns about nodes that were made and are in no list of c.
 func (g *graph) unlisted() {
 	listed := make(map[*spec.Object]bool)
-	if !g.workers.complete(g.e) || !g.builders.complete(g.e) || !g.schedulers.complete(g.e) || !g.sources.complete(g.e) || !g.projects.complete(g.e) {
+	if !g.workers.complete(g.e) || !g.builders.complete(g.e) || !g.schedulers.complete(g.e) || !g.sources.complete(g.e) || !g.projects.complete(g.e) ||
+		!g.machines.complete(g.e) {
 		return
 	}
 	note(listed, &g.workers)
@@ -375,6 +383,7 @@ func (g *graph) unlisted() {
 	note(listed, &g.schedulers)
 	note(listed, &g.sources)
 	note(listed, &g.projects)
+	note(listed, &g.machines)
 	for _, o := range g.e.kept {
 		k := o.Value.(config.Node).Key()
 		if listed[o] || k.Kind == config.KindLock {

@@ -22,6 +22,8 @@ type topLevel struct {
 	Schedulers star.Value `star:"schedulers,optional"`
 	// Projects group builders.
 	Projects star.Value `star:"projects,optional"`
+	// Machines are what workers share; unique by name.
+	Machines star.Value `star:"machines,optional"`
 	// Title is the name of the installation, shown on every page.
 	Title string `star:"title,optional"`
 	// TitleURL is where the title leads.
@@ -51,7 +53,7 @@ var topLevelClass = &spec.Class{
 		"db": "remove it: everything is kept in state.sqlite in the basedir", "db_url": "remove it: everything is kept in state.sqlite in the basedir",
 		"buildbotNetUsageData": "remove it: nothing is ever reported to anybody",
 		"mq":                   "", "multiMaster": "", "prioritizeBuilders": "", "select_next_worker": "",
-		"codebaseGenerator": "", "revlink": "", "machines": "", "codebases": "", "secretsProviders": "",
+		"codebaseGenerator": "", "revlink": "", "codebases": "", "secretsProviders": "",
 		"configurators": "", "user_managers": "", "manhole": "", "metrics": "", "statistics": "", "stats-services": "",
 		"validation": "", "logCompressionMethod": "", "logCompressionLimit": "", "logMaxSize": "",
 		"logMaxTailSize": "", "logEncoding": "", "changeHorizon": "", "logHorizon": "", "buildHorizon": "",

@@ -20,6 +20,7 @@ type testWorker struct {
 	Password   string         `star:"password,optional"`
 	MaxBuilds  int            `star:"max_builds,optional" min:"0"`
 	Properties map[string]any `star:"properties,optional"`
+	Machine    string         `star:"machine_name,optional,kw"`
 	When       string         `star:"when,optional" oneof:"always|never"`
 }
 
@@ -30,6 +31,7 @@ func (w *testWorker) Make(c *spec.Call) any {
 	return &config.Worker{
 		At: config.At{Where: c.Pos()}, Class: "Worker", Name: w.Name,
 		Password: prop.Password(w.Password), MaxBuilds: w.MaxBuilds, Properties: w.Properties,
+		Machine: w.Machine,
 	}
 }
 

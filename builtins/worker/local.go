@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"buildstar/config"
 	"buildstar/starlark/spec"
 )
 
@@ -15,8 +14,6 @@ var LocalWorker = &spec.Class{
 		"password":          "a local worker needs none: it lives inside the master",
 		"notify_on_missing": unsupported["notify_on_missing"],
 		"missing_timeout":   unsupported["missing_timeout"],
-		"locks":             unsupported["locks"],
-		"machine_name":      unsupported["machine_name"],
 	},
 }
 
@@ -34,8 +31,7 @@ type localWorker struct {
 // Make makes the node.
 func (w *localWorker) Make(c *spec.Call) any {
 	checkName(c, w.Name)
-	return &config.Worker{
-		At: config.At{Where: c.Pos()}, Class: "LocalWorker", Name: w.Name, Local: true, Workdir: w.Workdir,
-		MaxBuilds: w.MaxBuilds, Properties: w.Properties, DefaultProperties: w.DefaultProperties, Keepalive: w.keepalive(),
-	}
+	n := w.node(c, "LocalWorker", w.Name)
+	n.Local, n.Workdir = true, w.Workdir
+	return n
 }

@@ -1,5 +1,5 @@
-// Package worker is the vocabulary of workers: worker.Worker and
-// worker.LocalWorker. A file declares one class, with its behaviour.
+// Package worker is the vocabulary of workers: worker.Worker, worker.LocalWorker and
+// the machines that they share. A file declares one class, with its behaviour.
 package worker
 
 import "buildstar/starlark/spec"
@@ -7,7 +7,7 @@ import "buildstar/starlark/spec"
 // Module is the namespace worker of master.star.
 var Module = &spec.Module{
 	Name:    "worker",
-	Classes: []*spec.Class{Worker, LocalWorker},
+	Classes: []*spec.Class{Worker, LocalWorker, Machine},
 	Unsupported: map[string]string{
 		"AbstractWorker":         "",
 		"AbstractLatentWorker":   "",
@@ -16,7 +16,6 @@ var Module = &spec.Module{
 		"KubeLatentWorker":       "it runs workers in Kubernetes pods. " + byHand,
 		"LibVirtWorker":          "it runs workers in virtual machines of libvirt. " + byHand,
 		"LocalLatentWorker":      "it runs workers inside the master; use worker.LocalWorker",
-		"Machine":                "it groups workers that share a machine. " + byHand,
 		"AbstractLatentMachine":  "",
 		"GenericLatentMachine":   "it wakes machines and puts them to sleep. " + byHand,
 		"LocalWOLAction":         "it wakes a machine. " + byHand,

@@ -44,6 +44,12 @@ type common struct {
 	// that a worker that is silent for 30 seconds is asked for a sign of life, and lost
 	// after two without an answer. None turns both off (A3).
 	KeepaliveInterval *time.Duration `star:"keepalive_interval,optional" min:"1"`
+	// Locks are lock accesses that every build on the worker holds from start to end.
+	// They depend on no properties: they are had before a build is (C5).
+	Locks config.LockAccesses `star:"locks,optional"`
+	// MachineName is the name of the machine that the worker runs on, one of
+	// c['machines']. Builds have it as the property machine_name (B11).
+	MachineName string `star:"machine_name,optional"`
 }
 
 func defaults() common {
@@ -62,8 +68,6 @@ func (c *common) keepalive() time.Duration {
 var unsupported = map[string]string{
 	"notify_on_missing": "",
 	"missing_timeout":   "",
-	"locks":             "give the lock to the builders or steps instead",
-	"machine_name":      "",
 }
 
 // renamed are the names that documents give the arguments in prose, and those of
@@ -79,9 +83,17 @@ func (w *worker) Make(c *spec.Call) any {
 	if w.Password == "" {
 		c.Problem("bad-value", "password", "the password is empty", "choose one that is hard to guess: it keeps strangers from taking builds")
 	}
+	n := w.node(c, "Worker", w.Name)
+	n.Password = w.Password
+	return n
+}
+
+// node makes the node of a worker, which the class completes.
+func (w *common) node(c *spec.Call, class, name string) *config.Worker {
 	return &config.Worker{
-		At: config.At{Where: c.Pos()}, Class: "Worker", Name: w.Name, Password: w.Password,
-		MaxBuilds: w.MaxBuilds, Properties: w.Properties, DefaultProperties: w.DefaultProperties, Keepalive: w.keepalive(),
+		At: config.At{Where: c.Pos()}, Class: class, Name: name,
+		MaxBuilds: w.MaxBuilds, Properties: w.Properties, DefaultProperties: w.DefaultProperties,
+		Locks: w.Locks, Machine: w.MachineName, Keepalive: w.keepalive(),
 	}
 }
 

@@ -3,6 +3,7 @@ package worker
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	star "go.starlark.net/starlark"
 	"go.starlark.net/syntax"
 
+	"buildstar/builtins/util"
 	"buildstar/config"
 	"buildstar/config/prop"
 	"buildstar/starlark/spec"
@@ -22,7 +24,7 @@ func eval(t *testing.T, src string) (star.Value, prop.Problems) {
 	env := &spec.Env{Collect: true}
 	thread := &star.Thread{}
 	env.Attach(thread)
-	g, err := star.ExecFileOptions(&syntax.FileOptions{}, thread, "master.star", src, star.StringDict{"worker": Module.Value(env)})
+	g, err := star.ExecFileOptions(&syntax.FileOptions{}, thread, "master.star", src, star.StringDict{"worker": Module.Value(env), "util": util.Module.Value(env)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,6 +108,29 @@ func TestWorkerProperties(t *testing.T) {
 	}
 }
 
+func TestWorkerMachine(t *testing.T) {
+	for _, src := range []string{`worker.Worker("a", "b", machine_name = "m")`, `worker.LocalWorker("a", machine_name = "m")`} {
+		w := node(t, src)
+		refs := maps.Collect(w.Refs())
+		if want := (config.Key{Kind: config.KindMachine, Name: "m"}); w.Machine != "m" || refs["machine_name"] != want {
+			t.Errorf("%s: got %q, which refers to %v", src, w.Machine, refs)
+		}
+	}
+	v, ps := eval(t, `x = worker.Machine("m")`)
+	if m := v.(*spec.Object).Value.(*config.Machine); ps != nil || m.Key() != (config.Key{Kind: config.KindMachine, Name: "m"}) {
+		t.Errorf("got %+v, %v", m, ps)
+	}
+}
+
+func TestWorkerLocks(t *testing.T) {
+	for _, src := range []string{`worker.Worker("a", "b", `, `worker.LocalWorker("a", `} {
+		w := node(t, src+`locks = [util.MasterLock("l").access("exclusive")])`)
+		if len(w.Locks) != 1 || w.Locks[0].Lock.Name != "l" || !w.Locks[0].Exclusive {
+			t.Errorf("%s: got %+v", src, w.Locks)
+		}
+	}
+}
+
 func TestLocalWorkerWorkdir(t *testing.T) {
 	if w := node(t, `worker.LocalWorker("a", workdir="/srv/a")`); w.Workdir != "/srv/a" {
 		t.Errorf("got %q", w.Workdir)
@@ -136,8 +161,10 @@ func TestWorkerProblems(t *testing.T) {
 		{`worker.LocalWorker("a", keepalive_interval=[])`, "wrong-type", "keepalive_interval", "or None"},
 		{`worker.Worker("a", "b", notify_on_missing="x")`, "not-supported", "notify_on_missing", "not supported yet"},
 		{`worker.Worker("a", "b", missing_timeout=1)`, "not-supported", "missing_timeout", "not supported yet"},
-		{`worker.Worker("a", "b", locks=[])`, "not-supported", "locks", "not supported yet"},
-		{`worker.Worker("a", "b", machine_name="m")`, "not-supported", "machine_name", "not supported yet"},
+		{`worker.Worker("a", "b", locks=[util.MasterLock("l")])`, "wrong-type", "locks", "the lock \"l\" itself"},
+		{`worker.LocalWorker("a", locks=util.Property("l"))`, "wrong-type", "locks", "want a plain value"},
+		{`worker.Worker("a", "b", machine_name=1)`, "wrong-type", "machine_name", "string"},
+		{`worker.Machine("")`, "bad-name", "name", "empty"},
 		{`worker.LocalWorker("a", password="b")`, "not-supported", "password", "not supported yet"},
 		{`worker.EC2LatentWorker("a", "b", instance_type="m1")`, "not-supported", "", "not supported yet"},
 		{`worker.DockerLatentWorker("a", None, image="x")`, "not-supported", "", "not supported yet"},

@@ -174,19 +174,20 @@ func (d *decision) last(w *Worker) uint64 {
 }
 
 func (d *decision) place(b *Builder, r *Request, w *Worker) {
-	d.assignments = append(d.assignments, Assignment{Request: r, Builder: b.Name, Worker: w.Name, Locks: b.Locks})
+	locks := holds(b, w)
+	d.assignments = append(d.assignments, Assignment{Request: r, Builder: b.Name, Worker: w.Name, Locks: locks})
 	d.placed[w.Name] = append(d.placed[w.Name], Place{Builder: b.Name, Since: d.view.Now})
 	if d.lastUsed == nil {
 		d.lastUsed = map[string]uint64{}
 	}
 	d.used++
 	d.lastUsed[w.Name] = d.used
-	if len(b.Locks) > 0 {
+	if len(locks) > 0 {
 		if d.locks == nil {
 			c := d.view.Locks.Clone()
 			d.locks = &c
 		}
-		d.locks.Take(run.Holder{Step: -1, Name: b.Name}, b.Locks, w.Name, d.view.Now)
+		d.locks.Take(run.Holder{Step: -1, Name: b.Name}, locks, w.Name, d.view.Now)
 	}
 }
 

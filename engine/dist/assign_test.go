@@ -73,9 +73,14 @@ func TestAssign(t *testing.T) {
 	}
 	paused := func(w *Worker) { w.Paused = true }
 	maxBuilds := func(n int) func(*Worker) { return func(w *Worker) { w.MaxBuilds = n } }
+	locking := func(l *config.Lock) func(*Worker) {
+		return func(w *Worker) { w.Locks = config.LockAccesses{{Lock: l, Exclusive: true}} }
+	}
 	used := func(n uint64) func(*Worker) { return func(w *Worker) { w.LastUsed = n } }
 	held := view([]Builder{locked(builder(1, "w", req(1)), lock)}, up("w"))
 	held.Locks.Take(run.Holder{Ticket: 9, Name: "other #3", BuildID: 33}, config.LockAccesses{{Lock: lock, Exclusive: true}}, "w", 7)
+	heldForWorker := view([]Builder{builder(1, "w", req(1)), builder(2, "x", req(2))}, up("w", locking(lock)), up("x"))
+	heldForWorker.Locks.Take(run.Holder{Ticket: 9, Name: "other #3", BuildID: 33}, config.LockAccesses{{Lock: lock, Count: 1}}, "x", 7)
 	stopping := view([]Builder{builder(1, "w", req(1))}, up("w"))
 	stopping.Stopping = true
 	full := view([]Builder{builder(1, "w", req(1))}, up("w"))
@@ -121,6 +126,13 @@ func TestAssign(t *testing.T) {
 			up("w"), up("x")), "1@w", "lock:x"},
 		{"a worker lock is one per worker", view([]Builder{locked(builder(1, "w", req(1)), wlock), locked(builder(2, "x", req(2)), wlock)},
 			up("w"), up("x")), "1@w 2@x", ""},
+		{"a lock of the worker is held", heldForWorker, "2@x", "lock:w"},
+		{"two workers with one lock", view([]Builder{builder(1, "w", req(1)), builder(2, "x", req(2))},
+			up("w", locking(lock)), up("x", locking(lock))), "1@w", "lock:x"},
+		{"one worker with a lock builds one at a time", view([]Builder{builder(1, "w", req(1)), builder(2, "w", req(2))},
+			up("w", locking(wlock))), "1@w", "lock:w"},
+		{"the builder's lock is taken too", view([]Builder{locked(builder(1, "w", req(1)), lock), locked(builder(2, "x", req(2)), lock)},
+			up("w", locking(wlock)), up("x", locking(wlock))), "1@w", "lock:x"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

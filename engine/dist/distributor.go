@@ -15,7 +15,7 @@ import (
 // Start is a request that was given to a worker. Whoever gets it claims the
 // request with Open and says how that went: Opened or Refused, then Finished.
 type Start struct {
-	Ticket  run.Ticket // the builder's plain locks are held under it
+	Ticket  run.Ticket // the locks of the worker, and the builder's plain ones, are held under it
 	Request state.BuildRequest
 	Builder string
 	Worker  string
@@ -45,7 +45,7 @@ type Distributor struct {
 	builders map[int64]*configured
 	byName   map[string]int64
 	serves   map[string][]int64 // worker -> ids of its builders
-	locking  []int64            // builders with locks
+	locking  []int64            // builders whose builds hold locks from their start
 	places   map[run.Ticket]*place
 	on       map[string][]run.Ticket // by worker
 	hints    map[int64]hint          // requests about to come back

@@ -69,10 +69,11 @@ func (d *decision) gates(b *Builder, w *Worker, why *closed) bool {
 		*why = closed{code: code, worker: w, name: w.Name}
 		return false
 	}
-	if len(b.Locks) == 0 {
+	locks := holds(b, w)
+	if len(locks) == 0 {
 		return true
 	}
-	blocker, ok := d.lockState().Free(b.Locks, w.Name)
+	blocker, ok := d.lockState().Free(locks, w.Name)
 	if !ok {
 		*why = closed{code: "lock", worker: w, name: w.Name, blocker: &blocker}
 	}

@@ -24,6 +24,9 @@ func (d *Distributor) configure(s *config.Snapshot, ids map[string]int64) {
 		}
 		if locks, plain := b.Locks.Plain(); plain && len(locks) > 0 {
 			c.Locks = locks
+		}
+		locking := func(w string) bool { return len(s.Worker(w).Locks) > 0 }
+		if len(c.Locks) > 0 || slices.ContainsFunc(b.Workers, locking) {
 			d.locking = append(d.locking, id)
 		}
 		c.Queue = func(yield func(*Request) bool) { d.index.requests(id)(yield) }
@@ -38,7 +41,7 @@ func (d *Distributor) configure(s *config.Snapshot, ids map[string]int64) {
 		if have == nil {
 			have = &Worker{Name: w.Name}
 		}
-		have.MaxBuilds = w.MaxBuilds
+		have.MaxBuilds, have.Locks = w.MaxBuilds, w.Locks
 		workers[w.Name] = have
 	}
 	d.workers = workers

@@ -1,6 +1,8 @@
 package dist
 
 import (
+	"slices"
+
 	"buildstar/config"
 	"buildstar/engine/run"
 	"buildstar/state"
@@ -58,8 +60,17 @@ type Worker struct {
 	Graceful    bool // will exit when idle
 
 	MaxBuilds int // 0: no limit
+	Locks     config.LockAccesses
 	Running   []Place
 	LastUsed  uint64 // order in which workers got their newest build; 0: never
+}
+
+// holds returns the locks that a build of b on w holds from its start.
+func holds(b *Builder, w *Worker) config.LockAccesses {
+	if len(w.Locks) == 0 {
+		return b.Locks
+	}
+	return slices.Concat(w.Locks, b.Locks)
 }
 
 // View is everything that a decision is made from. assign does not change it.

@@ -10,7 +10,8 @@ import (
 )
 
 // Order is all that one build needs. The build's row is open already, with the
-// state "preparing worker"; plain locks of the builder are held under Ticket.
+// state "preparing worker"; the worker's locks and plain ones of the builder are held
+// under Ticket.
 type Order struct {
 	Store   state.Store
 	Logs    state.LogStore

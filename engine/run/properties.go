@@ -137,6 +137,9 @@ func (t *Table) fill(ctx context.Context, o *Order) error {
 		t.put(name, v, "Worker")
 	}
 	t.put("workername", o.Worker.Name, "Worker")
+	if o.Worker.Machine != "" {
+		t.put("machine_name", o.Worker.Machine, "Worker")
+	}
 	for name, v := range o.Worker.DefaultProperties {
 		t.putAbsent(name, v, "Worker")
 	}

@@ -33,6 +33,7 @@ var modules = []*spec.Module{worker.Module, steps.Module, schedulers.Module, uti
 var required = map[string]map[string]string{
 	"worker.Worker":                {"name": `"w"`, "password": `"p"`},
 	"worker.LocalWorker":           {"name": `"w"`},
+	"worker.Machine":               {"name": `"m"`},
 	"steps.ShellCommand":           {"command": `"true"`},
 	"steps.ShellSequence":          {"commands": `[]`},
 	"steps.MasterShellCommand":     {"command": `"true"`},
@@ -75,6 +76,7 @@ var required = map[string]map[string]string{
 var values = map[string]string{
 	"*.updateBuildSummaryPolicy":   `[util.FAILURE]`,
 	"*.locks":                      `[util.MasterLock("l").access("exclusive")]`,
+	"*.machine_name":               `"other"`,
 	"*.autopopulate":               `{"a": {"b": "c"}}`,
 	"*.columns":                    `3`,
 	"*.interruptSignal":            `"INT"`,

@@ -126,9 +126,12 @@ c["schedulers"] = [%s, schedulers.ForceScheduler(name = "all", builderNames = [b
 // place returns the configuration in which a call stands where its class belongs.
 func place(class, expr string) string {
 	switch kind, name, _ := strings.Cut(class, "."); {
+	case class == "worker.Machine":
+		return configure(map[string]string{"keys": `c["machines"] = [` + expr + "]"})
 	case kind == "worker":
 		return configure(map[string]string{"worker": expr,
-			"keys": `c["protocols"] = {"msgpack_experimental_v7": {"port": "tcp:0:interface=127.0.0.1"}}`})
+			"keys": `c["protocols"] = {"msgpack_experimental_v7": {"port": "tcp:0:interface=127.0.0.1"}}` + "\n" +
+				`c["machines"] = [worker.Machine("other")]`})
 	case kind == "steps":
 		return configure(map[string]string{"steps": "[" + expr + "]"})
 	case kind == "schedulers":
@@ -268,6 +271,7 @@ var keyValues = map[string][2]string{
 	"c.builders":         {"", `c["builders"] += [util.BuilderConfig(name = "more", workernames = ["w"], factory = util.BuildFactory([]))]` + onMore},
 	"c.schedulers":       {"", `c["schedulers"] += [schedulers.ForceScheduler(name = "more", builderNames = ["every"])]`},
 	"c.projects":         {"", `c["projects"] += [util.Project("more")]`},
+	"c.machines":         {"", `c["machines"] = [worker.Machine("more")]`},
 	"c.title":            {"", `c["title"] = "other"`},
 	"c.titleURL":         {"", `c["titleURL"] = "http://other/"`},
 	"c.buildbotURL":      {"", `c["buildbotURL"] = "http://other/"`},
