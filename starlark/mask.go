@@ -36,7 +36,7 @@ type bracket struct {
 }
 
 var (
-	secretName = regexp.MustCompile(`(?i)pass?w|pwd|^pw$|secret|token`)
+	secretName = regexp.MustCompile(`(?i)pass?w|pwd|^pw$|secret|token|privatekey|credential`)
 	workerCall = regexp.MustCompile(`(?:Worker|Slave)$`)
 	// secretFree is what takes the name of a password first, not the password.
 	secretFree = regexp.MustCompile(`^(?:env|util\.Secret|load|read_file)$`)

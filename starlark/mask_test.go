@@ -29,6 +29,7 @@ func TestMasked(t *testing.T) {
 		{`passwords = {"w1": "hunter2"}`, `passwords = {"w1": "*******"}`},
 		{`PASSWORD = "hunter2"`, `PASSWORD = "*******"`},
 		{`x = dict(secret = ["a", "b"])`, `x = dict(secret = ["*", "*"])`},
+		{`git(sshPrivateKey = "k", auth_credentials = ("a", "b"))`, `git(sshPrivateKey = "*", auth_credentials = ("*", "*"))`},
 		{`bot("w1", "s3cret")`, `bot("w1", "******")`},
 		{`steps.ShellCommand("w1", "make")`, `steps.ShellCommand("w1", "make")`},
 		{`worker.Worker("w1", p) # "it's`, `worker.Worker("w1", p) # "it's`},

@@ -488,3 +488,31 @@ func TestMisspelledAttribute(t *testing.T) {
 		t.Errorf("problems:\n%s\nwant:\n%s", got, want)
 	}
 }
+
+// The value of a secret argument is in no message, and is known for the source lines.
+func TestBindSecret(t *testing.T) {
+	type holder struct {
+		Key prop.Template[*string] `star:"key,optional,secret"`
+		N   int                    `star:"n,optional"`
+	}
+	class := &spec.Class{Module: "m", Name: "Holder", New: func() any { return &holder{} }}
+	for src, secret := range map[string]string{
+		`m.Holder(key = "hunter2", n = "x")`: "hunter2",
+		`m.Holder(key = 123456)`:             "123456",
+	} {
+		env := &spec.Env{Collect: true}
+		thread := &star.Thread{}
+		env.Attach(thread)
+		module := &spec.Module{Name: "m", Classes: []*spec.Class{class}}
+		if _, err := star.ExecFileOptions(&syntax.FileOptions{}, thread, "master.star", src, star.StringDict{"m": module.Value(env)}); err != nil {
+			t.Fatal(err)
+		}
+		problems := env.Problems()
+		if len(problems) != 1 || strings.Contains(problems.Error(), secret) {
+			t.Errorf("%s: %v", src, problems)
+		}
+		if _, isString := strings.CutPrefix(src, `m.Holder(key = "`); isString && !env.Secrets()[secret] {
+			t.Errorf("%s: the secret is not known", src)
+		}
+	}
+}

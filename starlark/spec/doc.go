@@ -14,15 +14,15 @@
 //	}
 //
 // Tags. The first word of `star` is the name; then `optional` (the value that New
-// put there is the default) and `kw` (only by keyword). Fields without a tag and
+// put there is the default), `kw` (only by keyword) and `secret`. Fields without a tag and
 // with "-" are no parameters. Embedded structs are flattened where they stand;
 // `star:",kw"` on an embedded struct makes all of its fields keyword-only.
 // `star:"*"` on a slice takes further positional arguments, `star:"**"` on a map
 // further keyword arguments. `min` and `max` bound numbers and durations (in
 // seconds), `oneof` lists the allowed strings, and `nofunc:"1"` says that Buildbot
 // takes a function here but this master does not yet. `hint` is what to write
-// instead of a value of a wrong type. The values of a [prop.Password] are shown
-// nowhere.
+// instead of a value of a wrong type. The values of what is `secret`, or a
+// [prop.Password], are shown nowhere.
 //
 // Types. string, bool, int, int64, float64; time.Duration (seconds or "10m");
 // slices, maps with string keys, and pointers (None is nil) of these; any (a

@@ -132,6 +132,8 @@ func (p *plan) addField(f reflect.StructField, at []int, name, options string, k
 			a.optional = true
 		case "kw":
 			a.keyword = true
+		case "secret":
+			a.secret = true
 		default:
 			return fmt.Errorf("unknown option %q in its star tag", o)
 		}
