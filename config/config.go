@@ -193,7 +193,13 @@ type Master struct {
 	Properties                   map[string]any
 	CollapseRequests             bool
 	WWW                          WWW
-	WorkerListen                 []Listen // protocols["msgpack_experimental_v7"]
+	// CodebaseGenerator is asked for the codebase of a change that has none, with the
+	// change as a dict; not set: "".
+	CodebaseGenerator prop.Template[string]
+	// RevLink is asked for the link of a change that has none, with its revision and
+	// repository; not set: what is known of the sites that many use.
+	RevLink      prop.Template[*string]
+	WorkerListen []Listen // protocols["msgpack_experimental_v7"]
 }
 
 // WWW is c['www']. A nil Port means no web server.

@@ -23,7 +23,11 @@ func (m *Master) AddChange(ctx context.Context, in change.Input) (state.Change, 
 func (m *Master) AddChanges(ctx context.Context, ins []change.Input, also func(state.Tx) error) ([]state.Change, error) {
 	rows := make([]state.Change, len(ins))
 	for i, in := range ins {
-		if err := in.Check(); err != nil {
+		err := in.Check()
+		if err == nil {
+			in, err = m.fillIn(ctx, in)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("add change of revision %q: %w", in.Revision, err)
 		}
 		rows[i] = in.Row()
@@ -49,4 +53,16 @@ func (m *Master) AddChanges(ctx context.Context, ins []change.Input, also func(s
 		return nil, fmt.Errorf("add changes: %w", err)
 	}
 	return rows, nil
+}
+
+// fillIn adds what the configuration in force says of a change.
+func (m *Master) fillIn(ctx context.Context, in change.Input) (change.Input, error) {
+	in, noLink, err := in.FillIn(ctx, &m.Snapshot().Master)
+	if noLink != nil {
+		m.log.WarnContext(ctx, "changes: a change goes without a link", "revision", in.Revision, "repository", in.Repository, "error", noLink)
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: %w", ErrConflict, err)
+	}
+	return in, err
 }

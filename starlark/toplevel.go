@@ -38,6 +38,13 @@ type topLevel struct {
 	Services star.Value `star:"services,optional"`
 	// CollapseRequests merges requests of one builder for the same source.
 	CollapseRequests *bool `star:"collapseRequests,optional" nofunc:"1"`
+	// CodebaseGenerator is a function that gets a change, as a dict, and returns its
+	// codebase. Changes that name their codebase are not asked about.
+	CodebaseGenerator star.Value `star:"codebaseGenerator,optional"`
+	// RevLink is a function that gets a revision and a repository and returns the link of
+	// the revision, or None; or a util.RevlinkMatch. The default knows GitHub, GitLab,
+	// Bitbucket and SourceForge.
+	RevLink star.Value `star:"revlink,optional"`
 	// WWW is the web server.
 	WWW *star.Dict `star:"www,optional"`
 	// Protocols is where workers connect.
@@ -53,7 +60,7 @@ var topLevelClass = &spec.Class{
 		"db": "remove it: everything is kept in state.sqlite in the basedir", "db_url": "remove it: everything is kept in state.sqlite in the basedir",
 		"buildbotNetUsageData": "remove it: nothing is ever reported to anybody",
 		"mq":                   "", "multiMaster": "", "prioritizeBuilders": "", "select_next_worker": "",
-		"codebaseGenerator": "", "revlink": "", "codebases": "", "secretsProviders": "",
+		"codebases": "", "secretsProviders": "",
 		"configurators": "", "user_managers": "", "manhole": "", "metrics": "", "statistics": "", "stats-services": "",
 		"validation": "", "logCompressionMethod": "", "logCompressionLimit": "", "logMaxSize": "",
 		"logMaxTailSize": "", "logEncoding": "", "changeHorizon": "", "logHorizon": "", "buildHorizon": "",
@@ -202,6 +209,7 @@ func (r root) read(d *star.Dict) (*topLevel, config.Master) {
 		Title: top.Title, TitleURL: withSlash(top.TitleURL), BuildbotURL: withSlash(top.BuildbotURL),
 		Properties: top.Properties, CollapseRequests: top.CollapseRequests == nil || *top.CollapseRequests,
 	}
+	m.CodebaseGenerator, m.RevLink = r.readChangeFunctions(top)
 	if top.WWW != nil {
 		if w := r.keys(wwwClass, "www", top.WWW).(*www); w.Port != nil {
 			w.Port.Pos = r.place("www.port")

@@ -17,7 +17,7 @@ var Module = &spec.Module{
 		BuilderConfig, BuildFactory, Project, MasterLock, WorkerLock,
 		Interpolate, Property, Transform, Renderer, FlattenList,
 		ShellArg, StringParameter, TextParameter, IntParameter, BooleanParameter, FixedParameter, ChoiceStringParameter,
-		UserNameParameter, CodebaseParameter,
+		UserNameParameter, CodebaseParameter, RevlinkMatch,
 	},
 	Values:      values(),
 	Unsupported: unsupported,
@@ -67,7 +67,7 @@ var unsupported = map[string]string{
 	"ViewBuildsEndpointMatcher": auth, "BranchEndpointMatcher": auth,
 	"RolesFromGroups": auth, "RolesFromEmails": auth, "RolesFromDomain": auth, "RolesFromOwner": auth, "RolesFromUsername": auth,
 
-	"GerritChangeFilter": "", "SourceStampFilter": "", "RevlinkMatch": "",
+	"GerritChangeFilter": "", "SourceStampFilter": "",
 	"split_file_alwaystrunk": "", "split_file_branches": "", "split_file_projects_branches": "",
 	"RepoDownloadsFromChangeSource": "", "RepoDownloadsFromProperties": "",
 	"GitCredentialInputRenderer": "", "GitCredentialOptions": "", "LogLineObserver": "",

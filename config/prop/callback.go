@@ -15,6 +15,21 @@ type Arguments interface {
 	Arguments() []any
 }
 
+// Argument renders to one of the [Arguments] of its place, counted from 0: it lets a
+// function be called with just these.
+type Argument int
+
+// Render implements Renderable.
+func (n Argument) Render(_ context.Context, p Props) (any, error) {
+	if a, ok := p.(Arguments); ok && int(n) < len(a.Arguments()) {
+		return a.Arguments()[n], nil
+	}
+	return nil, fmt.Errorf("argument %d is not given here", n+1)
+}
+
+// AppendCanonical implements Renderable.
+func (n Argument) AppendCanonical(dst []byte) []byte { return append(dst, 'a', byte(n)) }
+
 // Attributes is a Go thing that a callback sees as an object: step.name.
 type Attributes interface {
 	// TypeName is what messages call it: "step".

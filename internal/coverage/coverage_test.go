@@ -70,6 +70,7 @@ var required = map[string]map[string]string{
 	"util.FixedParameter":          {"name": `"p"`},
 	"util.ChoiceStringParameter":   {"name": `"p"`, "choices": `["a", "b"]`},
 	"util.CodebaseParameter":       {"codebase": `"c"`},
+	"util.RevlinkMatch":            {"repo_urls": `"r"`, "revlink": `"%s"`},
 }
 
 // values are arguments for which the type does not say what a good value is.
@@ -92,6 +93,7 @@ var values = map[string]string{
 	"util.BuildFactory.steps":                 `[steps.ShellCommand(command = "true")]`,
 	"util.WorkerLock.maxCountForWorker":       `{"w": 2}`,
 	"util.Transform.function":                 `len`,
+	"util.RevlinkMatch.revlink":               `"other%s"`,
 	"util.renderer.fn":                        `len`,
 	"util.IntParameter.default":               `4`,
 	"util.ChoiceStringParameter.default":      `"b"`,

@@ -151,6 +151,8 @@ func place(class, expr string) string {
 		return configure(map[string]string{"codebases": "[" + expr + "]"})
 	case name == "UserNameParameter" && strings.Contains(expr, "multiple"): // username takes one text
 		return configure(map[string]string{"username": `util.StringParameter("who")`, "parameters": "[" + expr + "]"})
+	case name == "RevlinkMatch":
+		return configure(map[string]string{"keys": `c["revlink"] = ` + expr})
 	case name == "ShellArg":
 		return configure(map[string]string{"steps": "[steps.ShellSequence(commands = [" + expr + "])]"})
 	case name == "UserNameParameter":
@@ -267,21 +269,23 @@ const onMore = "\n" + `c["schedulers"] += [schedulers.ForceScheduler(name = "mor
 
 // keyValues are the keys of c before and after a change.
 var keyValues = map[string][2]string{
-	"c.workers":          {"", `c["workers"] += [worker.LocalWorker("more")]` + "\n" + `c["builders"] += [util.BuilderConfig(name = "more", workernames = ["more"], factory = util.BuildFactory([]))]` + onMore},
-	"c.builders":         {"", `c["builders"] += [util.BuilderConfig(name = "more", workernames = ["w"], factory = util.BuildFactory([]))]` + onMore},
-	"c.schedulers":       {"", `c["schedulers"] += [schedulers.ForceScheduler(name = "more", builderNames = ["every"])]`},
-	"c.projects":         {"", `c["projects"] += [util.Project("more")]`},
-	"c.machines":         {"", `c["machines"] = [worker.Machine("more")]`},
-	"c.title":            {"", `c["title"] = "other"`},
-	"c.titleURL":         {"", `c["titleURL"] = "http://other/"`},
-	"c.buildbotURL":      {"", `c["buildbotURL"] = "http://other/"`},
-	"c.properties":       {"", `c["properties"] = {"a": "b"}`},
-	"c.change_source":    {"", `c["change_source"] = []`},
-	"c.services":         {"", `c["services"] = []`},
-	"c.collapseRequests": {"", `c["collapseRequests"] = False`},
-	"c.www":              {"", `c["www"] = {"port": "tcp:0:interface=127.0.0.1"}`},
-	"c.www.port":         {`c["www"] = {"port": "tcp:0:interface=127.0.0.1"}`, `c["www"] = {"port": "tcp:0:interface=127.0.0.2"}`},
-	"c.protocols":        {"", `c["protocols"] = {"msgpack_experimental_v7": {"port": "tcp:0:interface=127.0.0.1"}}`},
+	"c.workers":           {"", `c["workers"] += [worker.LocalWorker("more")]` + "\n" + `c["builders"] += [util.BuilderConfig(name = "more", workernames = ["more"], factory = util.BuildFactory([]))]` + onMore},
+	"c.builders":          {"", `c["builders"] += [util.BuilderConfig(name = "more", workernames = ["w"], factory = util.BuildFactory([]))]` + onMore},
+	"c.schedulers":        {"", `c["schedulers"] += [schedulers.ForceScheduler(name = "more", builderNames = ["every"])]`},
+	"c.projects":          {"", `c["projects"] += [util.Project("more")]`},
+	"c.machines":          {"", `c["machines"] = [worker.Machine("more")]`},
+	"c.title":             {"", `c["title"] = "other"`},
+	"c.titleURL":          {"", `c["titleURL"] = "http://other/"`},
+	"c.buildbotURL":       {"", `c["buildbotURL"] = "http://other/"`},
+	"c.properties":        {"", `c["properties"] = {"a": "b"}`},
+	"c.change_source":     {"", `c["change_source"] = []`},
+	"c.services":          {"", `c["services"] = []`},
+	"c.collapseRequests":  {"", `c["collapseRequests"] = False`},
+	"c.codebaseGenerator": {"", `c["codebaseGenerator"] = lambda change: "x"`},
+	"c.revlink":           {"", `c["revlink"] = lambda revision, repository: None`},
+	"c.www":               {"", `c["www"] = {"port": "tcp:0:interface=127.0.0.1"}`},
+	"c.www.port":          {`c["www"] = {"port": "tcp:0:interface=127.0.0.1"}`, `c["www"] = {"port": "tcp:0:interface=127.0.0.2"}`},
+	"c.protocols":         {"", `c["protocols"] = {"msgpack_experimental_v7": {"port": "tcp:0:interface=127.0.0.1"}}`},
 	"c.protocols.msgpack_experimental_v7": {`c["protocols"] = {}`,
 		`c["protocols"] = {"msgpack_experimental_v7": {"port": "tcp:0:interface=127.0.0.1"}}`},
 	"c.protocols.msgpack_experimental_v7.port": {`c["protocols"] = {"msgpack_experimental_v7": {"port": "tcp:0:interface=127.0.0.1"}}`,

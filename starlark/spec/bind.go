@@ -335,7 +335,7 @@ func (c *Call) Function(f Function) prop.Renderable {
 		panic("spec: no Function hook in this environment")
 	}
 	f.Env = c.env
-	if why := f.misfit(); why != "" {
+	if why := f.Misfit(); why != "" {
 		c.Problem("bad-callback", "", why, "")
 	}
 	return c.env.Function(f)

@@ -8,10 +8,10 @@ import (
 	star "go.starlark.net/starlark"
 )
 
-// misfit says why a function cannot be called as its place calls it, or "".
+// Misfit says why a function cannot be called as its place calls it, or "".
 // Functions that Go implements are not looked into. FirstContext is one argument
 // or, for hideStepIf, two.
-func (f Function) misfit() string {
+func (f Function) Misfit() string {
 	fn, ok := f.Callable.(*star.Function)
 	if !ok {
 		return ""

@@ -144,7 +144,7 @@ func (b *binding) function(f star.Callable, m mode) (any, prop.Renderable, fault
 		return nil, nil, wrongType("a plain value", f)
 	}
 	fn := Function{Callable: f, Pos: b.pos, Env: b.env}
-	if why := fn.misfit(); why != "" {
+	if why := fn.Misfit(); why != "" {
 		return nil, nil, faults{{code: "bad-callback", text: why}}
 	}
 	return nil, b.env.Function(fn), nil
