@@ -89,7 +89,7 @@ func change(f reflect.Value) {
 		f.SetString("x")
 	case reflect.Bool:
 		f.SetBool(true)
-	case reflect.Int:
+	case reflect.Int, reflect.Int64:
 		f.SetInt(7)
 	case reflect.Slice:
 		if f.Type() == reflect.TypeFor[LockAccesses]() {
