@@ -45,13 +45,13 @@ func (m *Master) submit(tx state.Tx, b sched.Buildset) (Submitted, error) {
 			BuilderID: id, Priority: b.Priority, SubmittedAt: at, WaitedFor: b.WaitedFor, Results: config.Unfinished,
 		})
 	}
-	if len(requests) == 0 {
+	if len(requests) == 0 && b.ParentBuild == 0 { // a step that triggers nothing has succeeded
 		return Submitted{}, fmt.Errorf("no builders: %w", ErrConflict)
 	}
 	set := state.Buildset{
 		Reason: b.Reason, Scheduler: b.Scheduler, SubmittedAt: at, Results: config.Unfinished,
-		ParentBuildID: b.ParentBuild, ParentRelationship: b.Relationship, RebuiltBuildID: b.RebuiltBuild,
-		Properties: withScheduler(b.Properties, b.Scheduler), SourceStamps: slices.Clone(b.SourceStamps),
+		ParentBuildID: b.ParentBuild, ParentStep: b.ParentStep, ParentSeq: b.ParentSeq, ParentRelationship: b.Relationship,
+		RebuiltBuildID: b.RebuiltBuild, Properties: withScheduler(b.Properties, b.Scheduler), SourceStamps: slices.Clone(b.SourceStamps),
 	}
 	if b.ExternalID != "" {
 		set.ExternalID = &b.ExternalID

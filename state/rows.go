@@ -178,6 +178,8 @@ type Buildset struct {
 	CompleteAt         Time          `json:"complete_at"`
 	Results            config.Result `json:"results"`        // -1 while unfinished
 	ParentBuildID      int64         `json:"parent_buildid"` // 0: none, null in JSON
+	ParentStep         int64         `json:"-"`              // the number of the step of it that triggered this one; 0: none
+	ParentSeq          int64         `json:"-"`              // counts within that step, from 0
 	ParentRelationship string        `json:"parent_relationship"`
 	RebuiltBuildID     int64         `json:"rebuilt_buildid"` // 0: none, null in JSON
 	SourceStamps       []SourceStamp `json:"sourcestamps"`

@@ -136,7 +136,8 @@ type Tx interface {
 	// whether the service is configured or not; nil deletes. There is no event.
 	Remember(owner config.Key, name string, value any) error
 	// AddBuildset adds a buildset over existing source stamps, and its requests, and
-	// returns their ids.
+	// returns their ids. A second one of the same parent build, step and count within
+	// the step is an error.
 	AddBuildset(bs Buildset, requests []BuildRequest) (bsid int64, requestIDs []int64, err error)
 	// Claim marks requests as claimed. It fails with ErrNotFound, changing nothing,
 	// if one is complete or claimed already.

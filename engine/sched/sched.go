@@ -21,6 +21,8 @@ type Buildset struct {
 	Priority     int64
 	WaitedFor    bool
 	ParentBuild  int64
+	ParentStep   int64 // of the parent build, and the count within the step
+	ParentSeq    int64
 	Relationship string
 	RebuiltBuild int64
 }

@@ -26,7 +26,7 @@ const (
 	schedulerColumns = "id, name, enabled, active"
 	sourceColumns    = "id, name, error, active"
 	stampColumns     = "id, branch, revision, project, repository, codebase, created_at"
-	buildsetColumns  = "id, external_id, reason, scheduler, submitted_at, complete, complete_at, results, parent_build_id, parent_relationship, rebuilt_build_id, properties"
+	buildsetColumns  = "id, external_id, reason, scheduler, submitted_at, complete, complete_at, results, parent_build_id, parent_step, parent_seq, parent_relationship, rebuilt_build_id, properties"
 	requestColumns   = "id, buildset_id, builder_id, priority, claimed, claimed_at, complete, complete_at, results, submitted_at, waited_for, retries, collapsed_to"
 	buildColumns     = "id, number, builder_id, request_id, worker_id, started_at, complete_at, complete, locks_duration, state_string, results, generation, stop_reason"
 	stepColumns      = "id, build_id, number, name, started_at, locks_acquired_at, complete, complete_at, state_string, results, urls, hidden"
@@ -249,7 +249,7 @@ func scanBuildset(s scanner, b *state.Buildset) error {
 	var results int64
 	var props string
 	if err := s.Scan(&b.ID, &b.ExternalID, &b.Reason, &b.Scheduler, (*int64)(&b.SubmittedAt), &b.Complete, (*int64)(&b.CompleteAt), &results,
-		&b.ParentBuildID, &b.ParentRelationship, &b.RebuiltBuildID, &props); err != nil {
+		&b.ParentBuildID, &b.ParentStep, &b.ParentSeq, &b.ParentRelationship, &b.RebuiltBuildID, &props); err != nil {
 		return err
 	}
 	b.Results = config.Result(results)

@@ -108,6 +108,7 @@ var resources = map[string]resource{
 		"complete_at":         {"complete_at", instant},
 		"results":             {"results", number},
 		"parent_buildid":      {"parent_build_id", optional},
+		"parent_step":         {"parent_step", optional},
 		"parent_relationship": {"parent_relationship", plain},
 		"rebuilt_buildid":     {"rebuilt_build_id", optional},
 	}},

@@ -30,10 +30,10 @@ func (t *tx) AddBuildset(bs state.Buildset, requests []state.BuildRequest) (int6
 	bs.Complete, bs.CompleteAt, bs.Results = false, 0, config.Unfinished
 	props := string(bs.Properties.AppendJSON(nil))
 	var err error
-	bs.ID, err = t.c.insert(`INSERT INTO buildsets (external_id, reason, scheduler, submitted_at, complete, complete_at, results, parent_build_id, parent_relationship, rebuilt_build_id, properties)
-		VALUES (?,?,?,?,?,?,?,?,?,?,?)`,
+	bs.ID, err = t.c.insert(`INSERT INTO buildsets (external_id, reason, scheduler, submitted_at, complete, complete_at, results, parent_build_id, parent_step, parent_seq, parent_relationship, rebuilt_build_id, properties)
+		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)`,
 		bs.ExternalID, bs.Reason, bs.Scheduler, int64(bs.SubmittedAt), bs.Complete, int64(bs.CompleteAt), int64(bs.Results),
-		bs.ParentBuildID, bs.ParentRelationship, bs.RebuiltBuildID, props)
+		bs.ParentBuildID, bs.ParentStep, bs.ParentSeq, bs.ParentRelationship, bs.RebuiltBuildID, props)
 	if err != nil {
 		return 0, nil, fmt.Errorf("add buildset: %w", explain(err))
 	}

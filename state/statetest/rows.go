@@ -136,7 +136,8 @@ func stamps(t *testing.T, s state.Store) {
 func buildsets(t *testing.T, s state.Store) {
 	a, b := addBuilder(t, s, "a"), addBuilder(t, s, "b")
 	bs := state.Buildset{
-		ExternalID: ptr("x"), Reason: "why", Scheduler: "s", SubmittedAt: 1234, ParentBuildID: 3, ParentRelationship: "Triggered from", RebuiltBuildID: 4,
+		ExternalID: ptr("x"), Reason: "why", Scheduler: "s", SubmittedAt: 1234, ParentBuildID: 3, ParentStep: 2, ParentSeq: 1,
+		ParentRelationship: "Triggered from", RebuiltBuildID: 4,
 		Results: config.Unfinished, Properties: state.Properties{"p": {Value: []any{"v", int64(1), 1.5, nil}, Source: "Scheduler"}},
 	}
 	requests := []state.BuildRequest{{BuilderID: a, Priority: 3, WaitedFor: true}, {BuilderID: b}}
@@ -168,6 +169,14 @@ func buildsets(t *testing.T, s state.Store) {
 			}
 			return errors.Join(err, err1)
 		})
+	}
+	check()
+	err := s.Update(t.Context(), func(tx state.Tx) error {
+		_, _, err := tx.AddBuildset(state.Buildset{ParentBuildID: 3, ParentStep: 2, ParentSeq: 1}, nil)
+		return err
+	})
+	if err == nil {
+		t.Error("a step triggered the same buildset twice")
 	}
 	check()
 	// The first of two requests does not end the buildset, the last does, with the worst.

@@ -122,13 +122,16 @@ CREATE TABLE buildsets (
   complete_at         INTEGER NOT NULL,
   results             INTEGER NOT NULL,
   parent_build_id     INTEGER NOT NULL,
+  parent_step         INTEGER NOT NULL,
+  parent_seq          INTEGER NOT NULL,
   parent_relationship TEXT    NOT NULL,
   rebuilt_build_id    INTEGER NOT NULL,
   properties          TEXT    NOT NULL -- JSON object of [value, source]
 );
 CREATE INDEX buildsets_submitted ON buildsets (submitted_at);
 CREATE INDEX buildsets_rebuilt ON buildsets (rebuilt_build_id) WHERE rebuilt_build_id <> 0;
-CREATE INDEX buildsets_parent ON buildsets (parent_build_id) WHERE parent_build_id <> 0;
+-- A step that is run again after a restart finds what it triggered, and triggers nothing twice.
+CREATE UNIQUE INDEX buildsets_parent ON buildsets (parent_build_id, parent_step, parent_seq) WHERE parent_build_id <> 0;
 
 CREATE TABLE buildset_sourcestamps (
   buildset_id    INTEGER NOT NULL REFERENCES buildsets (id),
