@@ -46,6 +46,14 @@ type Step interface {
 	Pos() prop.Pos
 }
 
+// Triggering is a Step that triggers schedulers.
+type Triggering interface {
+	Step
+	// Triggers returns the names of the schedulers, as far as they do not depend on
+	// the build.
+	Triggers() []string
+}
+
 // Scheduler is what the graph knows of a scheduler.
 type Scheduler interface {
 	Node
@@ -63,6 +71,12 @@ type ChangeSource interface {
 // Chooser is a scheduler that may choose its builders when it fires: then Builders
 // does not name all.
 type Chooser interface{ ChoosesBuilders() bool }
+
+// Triggerable is a Scheduler that steps can trigger.
+type Triggerable interface {
+	Scheduler
+	Triggerable()
+}
 
 // At is where a node was declared; nodes embed it. It is not part of a node's
 // content: moving a line changes nothing.

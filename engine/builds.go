@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"sync"
 
 	"buildstar/config"
@@ -119,7 +118,7 @@ func (m *Master) openWith(now *applied, s dist.Start) (run.Order, error) {
 		Snapshot: now.snapshot, Builder: builder, Worker: w,
 		Ticket: s.Ticket, Row: row, Buildset: set, ProjectID: now.projects[builder.Project], Epoch: m.epoch,
 		Basedir:  m.o.Basedir,
-		BuildURL: fmt.Sprintf("%sbuilders/%s/%d", now.snapshot.Master.BuildbotURL, url.PathEscape(s.Builder), row.Number),
+		BuildURL: run.BuildURL(now.snapshot, s.Builder, row.Number), Triggers: triggers{m, now.snapshot},
 	}, nil
 }
 

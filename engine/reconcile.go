@@ -77,6 +77,9 @@ func (m *Master) reconcile(ctx context.Context) error {
 		if err := release(tx); err != nil {
 			return err
 		}
+		if err := cancelAbandoned(tx); err != nil {
+			return err
+		}
 		return m.forgetSessions(tx)
 	})
 	m.fleet.remember(orphans...)
@@ -118,6 +121,10 @@ func (m *Master) closeBuild(tx state.Tx, b state.Build, orphans *[]state.Command
 	b.Complete, b.CompleteAt, b.Results, b.StateString = true, now, config.Retry, "retry ("+interrupted+")"
 	if b.StopReason != "" { // someone wanted it to end, so it is not built again
 		b.Results, b.StateString = config.Cancelled, "cancelled ("+b.StopReason+")"
+	} else if left, err := abandoned(tx, b.RequestID); err != nil {
+		return err
+	} else if left {
+		b.Results, b.StateString = config.Cancelled, "cancelled (the build that waited for it was "+interrupted+")"
 	}
 	if err := tx.PutBuild(b, "finished"); err != nil {
 		return err

@@ -65,8 +65,22 @@ func stoppable(tx state.ReadTx, buildID int64) error {
 
 // CancelRequest implements Control.
 func (m *Master) CancelRequest(ctx context.Context, requestID int64, reason string, who sched.User) error {
-	building := false
-	err := m.o.Store.Update(ctx, func(tx state.Tx) error {
+	building, build, err := m.cancel(ctx, requestID, stopText("cancelled", reason, who))
+	switch {
+	case err != nil:
+		return fmt.Errorf("cancel request %d: %w", requestID, err)
+	case building && build == nil:
+		return fmt.Errorf("cancel request %d: %w: its build is just ending", requestID, ErrConflict)
+	case !building:
+		m.log.Info("request cancelled", "request", requestID, "by", who.String(), "reason", reason)
+	}
+	return nil
+}
+
+// cancel completes a request that waits, or stops the build of one that is building: nil
+// if that is just ending.
+func (m *Master) cancel(ctx context.Context, requestID int64, reason string) (building bool, build *active, err error) {
+	err = m.o.Store.Update(ctx, func(tx state.Tx) error {
 		row, err := state.One(tx.BuildRequests(state.Where("buildrequestid", requestID)))
 		switch {
 		case err != nil:
@@ -77,28 +91,27 @@ func (m *Master) CancelRequest(ctx context.Context, requestID int64, reason stri
 			building = true
 			return nil
 		}
-		now := state.Now()
-		if err := tx.Claim(now, requestID); err != nil {
-			return err
-		}
-		return tx.CompleteRequest(requestID, config.Cancelled, now)
+		return cancelWaiting(tx, requestID)
 	})
-	if err != nil {
-		return fmt.Errorf("cancel request %d: %w", requestID, err)
-	}
-	if !building {
-		m.log.Info("request cancelled", "request", requestID, "by", who.String(), "reason", reason)
-		return nil
+	if err != nil || !building {
+		return building, nil, err
 	}
 	b := m.builds
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	a := b.byRequest[requestID]
-	if a == nil {
-		return fmt.Errorf("cancel request %d: %w: its build is just ending", requestID, ErrConflict)
+	if build = b.byRequest[requestID]; build != nil {
+		build.tell(func(r *run.Build) { r.Stop(reason) })
 	}
-	a.tell(func(r *run.Build) { r.Stop(stopText("cancelled", reason, who)) })
-	return nil
+	return true, build, nil
+}
+
+// cancelWaiting ends a request that is not claimed.
+func cancelWaiting(tx state.Tx, requestID int64) error {
+	now := state.Now()
+	if err := tx.Claim(now, requestID); err != nil {
+		return err
+	}
+	return tx.CompleteRequest(requestID, config.Cancelled, now)
 }
 
 // SetPriority implements Control.

@@ -101,7 +101,7 @@ func (m *Master) Force(ctx context.Context, scheduler string, builderID int64, f
 	if !ok {
 		return Submitted{}, fmt.Errorf("force scheduler %q: %w", scheduler, state.ErrNotFound)
 	}
-	row, err := m.scheduler(ctx, now.schedulers[scheduler])
+	row, err := m.scheduler(ctx, scheduler)
 	if err != nil {
 		return Submitted{}, err
 	}
@@ -124,13 +124,13 @@ func (m *Master) Force(ctx context.Context, scheduler string, builderID int64, f
 	return m.Submit(ctx, set)
 }
 
-func (m *Master) scheduler(ctx context.Context, id int64) (row state.Scheduler, err error) {
+func (m *Master) scheduler(ctx context.Context, name string) (row state.Scheduler, err error) {
 	err = m.o.Store.View(ctx, func(tx state.ReadTx) error {
-		row, err = state.One(tx.Schedulers(state.Where("schedulerid", id)))
+		row, err = state.One(tx.Schedulers(state.Where("name", name)))
 		return err
 	})
 	if err != nil {
-		return row, fmt.Errorf("scheduler %d: %w", id, err)
+		return row, fmt.Errorf("scheduler %q: %w", name, err)
 	}
 	return row, nil
 }

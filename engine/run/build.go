@@ -31,6 +31,8 @@ type Build struct {
 	seq     int64 // of commands, for their ids
 	locked  time.Duration
 
+	master context.Context // ends when the master waits for nothing any longer
+
 	mu     sync.Mutex
 	ending *ending
 	ends   int                     // how often end was called
@@ -147,6 +149,7 @@ func (b *Build) trouble(err error) {
 // Run runs the build to its end and says how it went. When ctx ends the build
 // ends as RETRY without waiting for the worker.
 func (b *Build) Run(ctx context.Context) Outcome {
+	b.master = ctx
 	base, abort := context.WithCancelCause(ctx)
 	defer abort(nil)
 	b.mu.Lock()

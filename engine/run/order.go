@@ -30,6 +30,8 @@ type Order struct {
 	Epoch     int64 // of the master, for command ids
 	BuildURL  string
 	Basedir   string // of the master, absolute
+	// Triggers carries out what steps trigger; nil: they can trigger nothing.
+	Triggers Triggers
 	// Secret returns a secret by name; nil: there are none.
 	Secret func(ctx context.Context, name string) (string, error)
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -28,10 +29,11 @@ type Running struct {
 	start    state.Step // the row before it is opened
 	slugs    map[string]bool
 	logs     []*Log
-	doing    string // description while it runs
-	done     string // and after
-	suffix   string // of both
-	extra    string // why it ended as it did: "timed out"
+	doing    string  // description while it runs
+	done     string  // and after
+	said     [2]bool // doing and done are the user's
+	suffix   string  // of both
+	extra    string  // why it ended as it did: "timed out"
 	urls     []state.URL
 	result   config.Result
 	commands int64 // sent so far
@@ -83,20 +85,27 @@ func (r *Running) SetProperty(name string, value any, source string) {
 
 // AddURL adds a link to the step.
 func (r *Running) AddURL(name, url string) {
-	r.urls = append(r.urls, state.URL{Name: name, URL: url})
-	r.update(func(row *state.Step) { row.URLs = append([]state.URL(nil), r.urls...) })
+	r.SetURLs(append(slices.Clone(r.urls), state.URL{Name: name, URL: url}))
 }
 
-// Describe says what the step is doing, and what it did once it is done. The
+// SetURLs replaces the links of the step by others, which must not be changed.
+func (r *Running) SetURLs(urls []state.URL) {
+	if !slices.Equal(r.urls, urls) {
+		r.urls = urls
+		r.update(func(row *state.Step) { row.URLs = urls })
+	}
+}
+
+// Describe says what the step is doing now, and what it did once it is done. The
 // user's description and descriptionDone win.
 func (r *Running) Describe(doing, done string) {
 	if done == "" {
 		done = doing
 	}
-	if r.doing == "" {
+	if !r.said[0] {
 		r.doing = doing
 	}
-	if r.done == "" {
+	if !r.said[1] {
 		r.done = done
 	}
 	if text := r.runningText(); r.row == nil {
@@ -287,6 +296,7 @@ func (r *Running) setUp(ctx context.Context) error {
 	if r.done == "" {
 		r.done = r.doing
 	}
+	r.said = [2]bool{r.doing != "", r.done != ""}
 	return nil
 }
 

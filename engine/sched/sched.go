@@ -27,6 +27,23 @@ type Buildset struct {
 	RebuiltBuild int64
 }
 
+// Triggerer is a scheduler that a step triggers (docs/requirements.md C6).
+type Triggerer interface {
+	config.Triggerable
+	// Trigger renders the scheduler's arguments and returns what to build; nil is nothing
+	// now. keep, unless it is nil, runs in the transaction that adds the buildset.
+	Trigger(ctx context.Context, t Trigger) (set *Buildset, keep func(state.Tx) error, err error)
+}
+
+// Trigger is what a step asks a scheduler for.
+type Trigger struct {
+	// Stamps are attributes of source stamps, each with its codebase: branch, revision,
+	// repository, project. Those that are missing are the scheduler's own.
+	Stamps     []map[string]*string
+	Properties state.Properties // win over the scheduler's
+	Priority   int64            // of the request whose build asks
+}
+
 // User is who asks for something. The zero User is anonymous.
 type User struct{ Name, Email string }
 
