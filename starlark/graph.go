@@ -257,6 +257,7 @@ func (g *graph) check(m config.Master) {
 			g.e.warn(p)
 		}
 	}
+	g.checkTriggers()
 	g.unlisted()
 }
 

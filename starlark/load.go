@@ -146,6 +146,7 @@ type evaluation struct {
 	unset    []string       // variables that were asked for without a default
 	loading  []string       // the files being executed, outermost first
 	kept     []*spec.Object // nodes, listed or not
+	triggers []*spec.Object // steps that trigger schedulers
 	warnings prop.Problems
 	warned   map[warningKey]bool
 }
@@ -170,6 +171,9 @@ func newEvaluation(main string, src source, opts Options) *evaluation {
 	e.env.Keep = func(o *spec.Object) {
 		if _, ok := o.Value.(config.Node); ok {
 			e.kept = append(e.kept, o)
+		}
+		if _, ok := o.Value.(config.Triggering); ok {
+			e.triggers = append(e.triggers, o)
 		}
 	}
 	e.env.Warn = e.warn

@@ -116,6 +116,19 @@ func (s *testScheduler) Refs() iter.Seq2[string, config.Key] {
 func (s *testScheduler) Type() string       { return "ForceScheduler" }
 func (s *testScheduler) Builders() []string { return s.BuilderNames }
 
+type testTriggerable struct{ testScheduler }
+
+func (*testTriggerable) Triggerable() {}
+func (*testTriggerable) Type() string { return "OnDemand" }
+
+type testTrigger struct {
+	config.At
+	SchedulerNames []string `star:"schedulerNames"`
+}
+
+func (*testTrigger) Type() string         { return "Trigger" }
+func (s *testTrigger) Triggers() []string { return s.SchedulerNames }
+
 type testProperty struct {
 	Name string `star:"name"`
 }
@@ -132,9 +145,11 @@ var vocabulary = []*spec.Module{
 	}, Unsupported: map[string]string{"EC2LatentWorker": "", "DockerLatentWorker": ""}},
 	{Name: "steps", Classes: []*spec.Class{
 		{Module: "steps", Name: "ShellCommand", New: func() any { return &testStep{} }},
+		{Module: "steps", Name: "Trigger", New: func() any { return &testTrigger{} }},
 	}, Unsupported: map[string]string{"Git": ""}},
 	{Name: "schedulers", Classes: []*spec.Class{
 		{Module: "schedulers", Name: "ForceScheduler", New: func() any { return &testScheduler{} }},
+		{Module: "schedulers", Name: "OnDemand", New: func() any { return &testTriggerable{} }},
 	}},
 	{Name: "util", Classes: []*spec.Class{
 		{Module: "util", Name: "BuildFactory", New: func() any { return &testFactory{} }, Methods: []spec.Method{
