@@ -19,8 +19,8 @@ type Common struct {
 	// by name, the repository, branch and revision that are built if no change says
 	// so. Changes of other codebases are not followed. The default is the one named "".
 	Codebases sched.Codebases `star:"codebases,optional"`
-	// Priority is that of the requests; the highest is built first, and the default is
-	// 0. A function gets the builder names, and lists of changes by codebase.
+	// Priority is that of the requests; the highest is built first. The default is 0, and
+	// for a Triggerable that of the request whose build triggers it. A function gets the builder names, and lists of changes by codebase.
 	Priority prop.Template[int64] `star:"priority,optional"`
 }
 

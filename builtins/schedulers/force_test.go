@@ -282,7 +282,7 @@ func TestForceSchedulerProblems(t *testing.T) {
 		{with(`propertes=[]`), "unknown-parameter", "propertes", "no such parameter"},
 		{`x = schedulers.SingleBranchScheduler(name="a")`, "not-supported", "", "not supported yet"},
 		{`x = schedulers.Nightly(name="a", builderNames=[])`, "not-supported", "", "not supported yet"},
-		{`x = schedulers.Triggerable(name="a", builderNames=[])`, "not-supported", "", "not supported yet"},
+		{`x = schedulers.Triggerable(name="a", builderNames=[])`, "bad-value", "builderNames", "no builder is named"},
 		{`x = schedulers.Try_Userpass("a")`, "not-supported", "", "not supported yet"},
 	}
 	for _, tt := range tests {

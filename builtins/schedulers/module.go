@@ -7,7 +7,7 @@ import "buildstar/starlark/spec"
 // Module is the namespace schedulers of master.star.
 var Module = &spec.Module{
 	Name:    "schedulers",
-	Classes: []*spec.Class{ForceScheduler},
+	Classes: []*spec.Class{ForceScheduler, Triggerable},
 	Unsupported: map[string]string{
 		"SingleBranchScheduler": byForce,
 		"AnyBranchScheduler":    byForce,
@@ -15,7 +15,6 @@ var Module = &spec.Module{
 		"Periodic":              byForce,
 		"Nightly":               byForce,
 		"NightlyTriggerable":    byForce,
-		"Triggerable":           byForce,
 		"Timed":                 byForce,
 		"Try_Jobdir":            byForce,
 		"Try_Userpass":          byForce,

@@ -24,6 +24,7 @@ var minimal = map[string]string{
 	"MultipleFileUpload": `workersrcs="f", masterdest="d"`,
 	"FileDownload":       `mastersrc="f", workerdest="x"`, "StringDownload": `s="x", workerdest="x"`,
 	"JSONStringDownload": `o=1, workerdest="x"`, "JSONPropertiesDownload": `workerdest="x"`,
+	"Trigger": `schedulerNames=["s"]`,
 }
 
 // classes calls fn with each class and its minimal arguments, followed by a comma.
@@ -47,7 +48,7 @@ func TestEveryStepDefaults(t *testing.T) {
 		"ShellCommand": "shell", "Configure": "configure", "TreeSize": "treesize", "RemovePYCs": "remove_pyc",
 		"SetPropertyFromCommand": "setproperty", "FileUpload": "upload", "DirectoryUpload": "upload", "MultipleFileUpload": "upload",
 		"FileDownload": "download", "StringDownload": "string_download", "JSONStringDownload": "json_download",
-		"JSONPropertiesDownload": "json_properties_download",
+		"JSONPropertiesDownload": "json_properties_download", "Trigger": "trigger",
 	}
 	halts := " Configure MasterShellCommand MakeDirectory RemoveDirectory CopyDirectory FileExists "
 	classes(t, func(t *testing.T, c *spec.Class, args string) {

@@ -11,7 +11,7 @@ import (
 var Module = &spec.Module{
 	Name: "steps",
 	Classes: []*spec.Class{
-		ShellCommand, ShellSequence, Configure, TreeSize, RemovePYCs, MasterShellCommand,
+		ShellCommand, ShellSequence, Configure, TreeSize, RemovePYCs, MasterShellCommand, Trigger,
 		SetProperty, SetProperties, SetPropertyFromCommand, Assert, LogRenderable,
 		MakeDirectory, RemoveDirectory, CopyDirectory, FileExists,
 		FileUpload, DirectoryUpload, MultipleFileUpload,
@@ -26,7 +26,7 @@ var All = []run.Step{
 	&setProperty{}, &setProperties{}, &setPropertyFromCommand{}, &assertion{}, &logRenderable{},
 	&makeDirectory{}, &removeDirectory{}, &copyDirectory{}, &fileExists{},
 	&fileUpload{}, &directoryUpload{}, &multipleFileUpload{},
-	&fileDownload{}, &stringDownload{}, &jsonStringDownload{}, &jsonPropertiesDownload{},
+	&fileDownload{}, &stringDownload{}, &jsonStringDownload{}, &jsonPropertiesDownload{}, &trigger{},
 }
 
 const meanwhile = "use steps.ShellCommand with the command that you want to run"
@@ -35,7 +35,6 @@ const meanwhile = "use steps.ShellCommand with the command that you want to run"
 // (docs/requirements.md C4).
 func unsupportedSteps() map[string]string {
 	names := map[string]string{
-		"Trigger":              "",
 		"SetPropertiesFromEnv": "the environment of workers may hold secrets and is not kept; use steps.SetPropertyFromCommand",
 		"HTTPStep":             "", "POST": "", "GET": "", "PUT": "", "DELETE": "", "HEAD": "", "OPTIONS": "",
 		"DownloadSecretsToWorker": "", "RemoveWorkerFileSecret": "", "BuildStep": "", "WorkerBuildStep": "", "GitDiffInfo": "",

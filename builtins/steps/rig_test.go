@@ -163,6 +163,15 @@ func (o observed) Write(p []byte) (int, error) {
 	return o.Writer.Write(p)
 }
 
+// later is schedulers that build later.
+type later struct{}
+
+func (later) Trigger(_ context.Context, _ run.Origin, asks []run.Trigger) ([]int64, error) {
+	return make([]int64, len(asks)), nil
+}
+
+func (later) Cancel(context.Context, int64, string) (int64, error) { return 0, nil }
+
 // outcome is a build that ended.
 type outcome struct {
 	rig   *rig
@@ -188,7 +197,7 @@ func (r *rig) carryOut(src string, then func(*run.Build), made chan<- *run.Build
 	}
 	o := run.Order{
 		Store: r.store, Logs: r.logs, Locks: r.locks, Logger: slog.New(slog.DiscardHandler), Session: recorder{r.session, r},
-		Snapshot: config.New(config.Snapshot{}), Builder: b, Worker: &config.Worker{Name: "w"}, Epoch: 1, Basedir: r.base,
+		Snapshot: config.New(config.Snapshot{}), Builder: b, Worker: &config.Worker{Name: "w"}, Epoch: 1, Basedir: r.base, Triggers: later{},
 	}
 	r.tickets++
 	o.Ticket = r.tickets

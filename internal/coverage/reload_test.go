@@ -172,6 +172,7 @@ var reloadValues = map[string]string{
 	"util.BuilderConfig.name":                `"renamed"`,
 	"schedulers.ForceScheduler.builderNames": `["every"]`,
 	"schedulers.ForceScheduler.codebases":    `["other"]`,
+	"schedulers.Triggerable.builderNames":    `["every"]`,
 	"util.FlattenList.nestedlist":            `[["other"]]`,
 }
 
