@@ -224,5 +224,13 @@ type WWW struct{ Port *Listen }
 type Listen struct {
 	Host string
 	Port int
+	TLS  *TLS // nil: plain
 	Pos  prop.Pos
+}
+
+// TLS names the files, as PEM, of what a listener shows its clients. Relative paths are
+// below the master's basedir. They are read when the configuration is put in force.
+type TLS struct {
+	Cert string // the certificate, and those between it and an authority
+	Key  string
 }

@@ -2,6 +2,7 @@ package conn
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -63,7 +64,11 @@ func upgrade(w http.ResponseWriter, r *http.Request, spawn func(func())) (*socke
 	ws.SetPingHandler(t.gotPing)
 	ws.SetPongHandler(t.gotPong)
 	ws.SetCloseHandler(func(int, string) error { return nil }) // Close answers it, not the reader
-	if tcp, ok := t.conn.(interface {
+	raw := t.conn
+	if secure, ok := raw.(*tls.Conn); ok {
+		raw = secure.NetConn()
+	}
+	if tcp, ok := raw.(interface {
 		SetKeepAliveConfig(net.KeepAliveConfig) error
 	}); ok { // *net.TCPConn, or what wraps one
 		// A failure here leaves the system's defaults.

@@ -50,9 +50,9 @@ func (m *Master) put(ctx context.Context, s *config.Snapshot) (Reloaded, error) 
 
 // prepared is a configuration that can be put in force without failing.
 type prepared struct {
-	next   *applied
-	opened []*door
-	parts  changes
+	next  *applied
+	doors opening
+	parts changes
 }
 
 // waitApplied returns when nobody applies a configuration.
@@ -64,18 +64,18 @@ func (m *Master) waitApplied() {
 // prepare opens the listeners that are new and writes the rows, in one
 // transaction.
 func (m *Master) prepare(ctx context.Context, s *config.Snapshot) (p prepared, err error) {
-	if p.opened, err = m.doors.prepare(s.Master.WorkerListen); err != nil {
+	if p.doors, err = m.doors.prepare(s.Master.WorkerListen); err != nil {
 		return p, err
 	}
 	if p.parts, err = m.prepareParts(ctx, s); err != nil {
-		discard(p.opened)
+		p.doors.discard()
 		return p, err
 	}
 	p.next = &applied{snapshot: s, at: state.Now()}
 	err = m.o.Store.Update(ctx, func(tx state.Tx) error { return p.next.write(tx) })
 	if err != nil {
 		p.parts.discard()
-		discard(p.opened)
+		p.doors.discard()
 		return p, fmt.Errorf("write the configuration: %w", err)
 	}
 	return p, nil
@@ -92,7 +92,7 @@ func (m *Master) commit(p prepared) Reloaded {
 	m.dist.Configure(next.snapshot, next.builders)
 	m.fleet.configure(last, next)
 	m.locals.configure(next.snapshot)
-	m.doors.commit(next.snapshot.Master.WorkerListen, p.opened)
+	m.doors.commit(p.doors)
 	p.parts.commit()
 	done := Reloaded{Generation: next.generation, Diff: config.Compare(last.snapshot, next.snapshot)}
 	m.log.Info("configuration in force", append([]any{"generation", next.generation,

@@ -1,8 +1,10 @@
 package starlark
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,6 +15,41 @@ import (
 // listen is a port as users give it: a number or digits (all interfaces), or
 // tcp:PORT:interface=ADDR (docs/requirements.md C1).
 type listen struct{ config.Listen }
+
+// listenTLS is a listen that may be ssl:PORT:privateKey=FILE:certKey=FILE too.
+type listenTLS struct{ listen }
+
+// TypeName is what messages call it.
+func (*listenTLS) TypeName() string {
+	return `port number, "tcp:PORT:interface=ADDR" or "ssl:PORT:privateKey=FILE:certKey=FILE:interface=ADDR"`
+}
+
+// FromValue reads it.
+func (l *listenTLS) FromValue(v any) error {
+	s, ok := v.(string)
+	words := splitColons(s)
+	switch {
+	case !ok && v != nil:
+		if _, ok := v.(int64); !ok {
+			return fmt.Errorf("want %s, got %s", l.TypeName(), prop.Describe(v))
+		}
+	case words[0] == "ssl" || words[0] == "tls":
+		return l.secure(words)
+	}
+	return l.listen.FromValue(v)
+}
+
+// secure reads Twisted's form of a TLS server. There a file can hold key and
+// certificate both, and is server.pem by default.
+func (l *listenTLS) secure(words []string) error {
+	options, err := l.options(words, l.TypeName(), "interface", "privateKey", "certKey")
+	if err != nil {
+		return err
+	}
+	key := cmp.Or(options["privateKey"], "server.pem")
+	l.TLS = &config.TLS{Key: key, Cert: cmp.Or(options["certKey"], key)}
+	return nil
+}
 
 // TypeName is what messages call it.
 func (*listen) TypeName() string { return `port number or "tcp:PORT:interface=ADDR"` }
@@ -51,31 +88,33 @@ func (l *listen) endpoint(s string) error {
 	default:
 		return fmt.Errorf("%q is not supported: want %s", words[0], l.TypeName())
 	}
-	havePort := false
+	_, err := l.options(words, "tcp:PORT:interface=ADDR", "interface")
+	return err
+}
+
+// options reads PORT and key=value words after the first, and applies port and
+// interface. Others than those known are refused.
+func (l *listen) options(words []string, form string, known ...string) (map[string]string, error) {
+	options := map[string]string{}
 	for i, w := range words[1:] {
 		key, value, named := strings.Cut(w, "=")
 		switch {
 		case i == 0 && !named:
 			key, value = "port", w
 		case !named:
-			return fmt.Errorf("%q has no meaning here: want interface=ADDR", w)
+			return nil, fmt.Errorf("%q has no meaning here: want %s", w, form)
 		}
-		switch key {
-		case "port":
-			if err := l.port(value); err != nil {
-				return err
-			}
-			havePort = true
-		case "interface":
-			l.Host = value
-		default:
-			return fmt.Errorf("%q is not supported: want tcp:PORT:interface=ADDR", key)
+		if key != "port" && !slices.Contains(known, key) {
+			return nil, fmt.Errorf("%q is not supported: want %s", key, form)
 		}
+		options[key] = value
 	}
-	if !havePort {
-		return fmt.Errorf("%q names no port", s)
+	port, ok := options["port"]
+	if !ok {
+		return nil, fmt.Errorf("%q names no port", strings.Join(words, ":"))
 	}
-	return nil
+	l.Host = options["interface"]
+	return options, l.port(port)
 }
 
 func splitColons(s string) []string {

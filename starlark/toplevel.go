@@ -105,7 +105,12 @@ var protocolsClass = &spec.Class{
 
 type msgpack struct {
 	// Port is where workers connect.
-	Port *listen `star:"port"`
+	Port *listenTLS `star:"port"`
+	// TLSCert is the file, below the basedir, with the certificate to show to workers, and
+	// those between it and an authority, as PEM. Workers then connect to wss://.
+	TLSCert string `star:"tls_cert,optional"`
+	// TLSKey is the file with the private key of the certificate.
+	TLSKey string `star:"tls_key,optional"`
 }
 
 var msgpackClass = &spec.Class{Name: "msgpack_experimental_v7", New: func() any { return &msgpack{} }}
@@ -222,6 +227,7 @@ func (r root) read(d *star.Dict) (*topLevel, config.Master) {
 			key := "protocols.msgpack_experimental_v7"
 			if q := r.keys(msgpackClass, key, p.Msgpack).(*msgpack); q.Port != nil {
 				q.Port.Pos = r.place(key + ".port")
+				r.tls(key, q)
 				m.WorkerListen = append(m.WorkerListen, q.Port.Listen)
 			}
 		}
@@ -248,6 +254,21 @@ func (r root) read(d *star.Dict) (*topLevel, config.Master) {
 			Text: fmt.Sprintf("the title is longer than %d characters and may not fit the page", longTitle)})
 	}
 	return top, m
+}
+
+// tls reads tls_cert and tls_key.
+func (r root) tls(key string, p *msgpack) {
+	switch {
+	case p.TLSCert == "" && p.TLSKey == "":
+		return
+	case p.TLSCert == "":
+		r.problem("missing-key", key+".tls_key", "there is no tls_cert beside it", "write 'tls_cert': FILE")
+	case p.TLSKey == "":
+		r.problem("missing-key", key+".tls_cert", "there is no tls_key beside it", "write 'tls_key': FILE")
+	case p.Port.TLS != nil:
+		r.problem("bad-value", key+".tls_cert", "the port names a certificate already", "write one of them")
+	}
+	p.Port.TLS = &config.TLS{Cert: p.TLSCert, Key: p.TLSKey}
 }
 
 // empty reports a list that must be empty for now. What is in it was not

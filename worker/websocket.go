@@ -103,6 +103,8 @@ func (d *dialer) dial(ctx context.Context) (wire.Transport, error) {
 		return newSocket(c), nil
 	case resp != nil && resp.StatusCode == http.StatusUnauthorized:
 		return nil, fmt.Errorf("connect to %s: the master has no worker %q with this password: %w", d.url, d.name, ErrRefused)
+	case resp != nil && resp.StatusCode == http.StatusBadRequest && strings.HasPrefix(d.url, "ws://"):
+		return nil, fmt.Errorf("connect to %s: the server answered %s; does it want wss://?", d.url, resp.Status)
 	case resp != nil:
 		return nil, fmt.Errorf("connect to %s: the server answered %s; is this the port for workers?", d.url, resp.Status)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"buildstar/config"
 	"buildstar/engine"
+	"buildstar/internal/tlstest"
 	"buildstar/starlark"
 	"buildstar/starlark/call"
 	"buildstar/starlark/spec"
@@ -44,6 +45,7 @@ func startMaster(t *testing.T) *master {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { logs.Close() })
+	tlstest.Write(t, dir)
 	m.write(t, configure(nil))
 	m.Master = engine.New(engine.Options{
 		Basedir: dir, Store: store, Logs: logs, Logger: quiet,
@@ -289,6 +291,12 @@ var keyValues = map[string][2]string{
 	"c.protocols":         {"", `c["protocols"] = {"msgpack_experimental_v7": {"port": "tcp:0:interface=127.0.0.1"}}`},
 	"c.protocols.msgpack_experimental_v7": {`c["protocols"] = {}`,
 		`c["protocols"] = {"msgpack_experimental_v7": {"port": "tcp:0:interface=127.0.0.1"}}`},
+	"c.protocols.msgpack_experimental_v7.tls_cert": {
+		`c["protocols"] = {"msgpack_experimental_v7": {"port": "tcp:0:interface=127.0.0.1", "tls_cert": "cert.pem", "tls_key": "key.pem"}}`,
+		`c["protocols"] = {"msgpack_experimental_v7": {"port": "tcp:0:interface=127.0.0.1", "tls_cert": "./cert.pem", "tls_key": "key.pem"}}`},
+	"c.protocols.msgpack_experimental_v7.tls_key": {
+		`c["protocols"] = {"msgpack_experimental_v7": {"port": "tcp:0:interface=127.0.0.1", "tls_cert": "cert.pem", "tls_key": "key.pem"}}`,
+		`c["protocols"] = {"msgpack_experimental_v7": {"port": "tcp:0:interface=127.0.0.1", "tls_cert": "cert.pem", "tls_key": "./key.pem"}}`},
 	"c.protocols.msgpack_experimental_v7.port": {`c["protocols"] = {"msgpack_experimental_v7": {"port": "tcp:0:interface=127.0.0.1"}}`,
 		`c["protocols"] = {"msgpack_experimental_v7": {"port": "tcp:0:interface=127.0.0.2"}}`},
 }

@@ -21,6 +21,9 @@ func Summary(s *config.Snapshot) string {
 	}
 	for _, l := range m.WorkerListen {
 		fmt.Fprintf(&b, "workers at %s:%d at %v\n", l.Host, l.Port, l.Pos)
+		if l.TLS != nil {
+			fmt.Fprintf(&b, "  certificate %s, key %s\n", l.TLS.Cert, l.TLS.Key)
+		}
 	}
 	if !m.CollapseRequests {
 		b.WriteString("collapseRequests off\n")

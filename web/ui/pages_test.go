@@ -271,15 +271,27 @@ func TestBanners(t *testing.T) {
 func TestConnectCommands(t *testing.T) {
 	f := newFixture(t)
 	f.fill(t)
-	r := httptest.NewRequest("GET", "http://ci.example:8010/workers/fresh", nil)
-	w := httptest.NewRecorder()
-	f.handler(t).ServeHTTP(w, r)
-	for _, want := range []string{
-		"buildbot-worker create-worker --protocol=msgpack_experimental_v7 fresh ci.example:9990 fresh PASSWORD",
-		"buildstar worker --master ws://ci.example:9990 --name fresh --basedir fresh",
+	for _, c := range []struct {
+		tls  *config.TLS
+		want []string
+	}{
+		{nil, []string{
+			"buildbot-worker create-worker --protocol=msgpack_experimental_v7 fresh ci.example:9990 fresh PASSWORD",
+			"buildstar worker --master ws://ci.example:9990 --name fresh --basedir fresh",
+		}},
+		{&config.TLS{Cert: "c", Key: "k"}, []string{
+			"buildbot-worker create-worker --protocol=msgpack_experimental_v7 --use-tls fresh ci.example:9990 fresh PASSWORD",
+			"buildstar worker --master wss://ci.example:9990 --name fresh --basedir fresh",
+		}},
 	} {
-		if !strings.Contains(w.Body.String(), want) {
-			t.Errorf("no %q", want)
+		f.snap.Master.WorkerListen[0].TLS = c.tls
+		r := httptest.NewRequest("GET", "http://ci.example:8010/workers/fresh", nil)
+		w := httptest.NewRecorder()
+		f.handler(t).ServeHTTP(w, r)
+		for _, want := range c.want {
+			if !strings.Contains(w.Body.String(), want) {
+				t.Errorf("TLS %v: no %q", c.tls, want)
+			}
 		}
 	}
 }

@@ -243,8 +243,12 @@ func (rq *request) connect(w state.Worker) *connect {
 		port = strconv.Itoa(l[0].Port)
 	}
 	at := net.JoinHostPort(strings.Trim(host, "[]"), port)
-	c.Stock = "buildbot-worker create-worker --protocol=msgpack_experimental_v7 " + w.Name + " " + at + " " + w.Name + " PASSWORD\n" +
+	useTLS, scheme := "", "ws://"
+	if snap.Master.WorkerListen[0].TLS != nil {
+		useTLS, scheme = "--use-tls ", "wss://"
+	}
+	c.Stock = "buildbot-worker create-worker --protocol=msgpack_experimental_v7 " + useTLS + w.Name + " " + at + " " + w.Name + " PASSWORD\n" +
 		"buildbot-worker start " + w.Name
-	c.Own = "BUILDSTAR_PASSWORD=PASSWORD buildstar worker --master ws://" + at + " --name " + w.Name + " --basedir " + w.Name
+	c.Own = "BUILDSTAR_PASSWORD=PASSWORD buildstar worker --master " + scheme + at + " --name " + w.Name + " --basedir " + w.Name
 	return c
 }
