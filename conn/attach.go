@@ -52,13 +52,16 @@ func (s *session) introduce() error {
 	if err != nil {
 		return fmt.Errorf("ask for its information (is its environment or a file in info/ not UTF-8?): %w", err)
 	}
-	if s.info, err = s.srv.readInfo(v); err != nil {
+	if s.info, s.held, err = s.srv.readInfo(v); err != nil {
 		return err
 	}
 	if _, err := s.soon(wire.OpSetWorkerSettings, map[string]any{wire.KeyArgs: s.settings(false)}); err != nil {
 		return fmt.Errorf("set it up: %w", err)
 	}
 	orphans := s.srv.takeOrphans(s.name)
+	if s.info.Life != "" {
+		orphans = nil // they are held, and the host knows which are still wanted
+	}
 	for i, id := range orphans {
 		if _, err := s.soon(wire.OpInterruptCommand, map[string]any{wire.KeyCommandID: id, wire.KeyWhy: "its connection was lost"}); err != nil {
 			s.srv.forget(s, orphans[i:])

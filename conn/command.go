@@ -119,19 +119,14 @@ func (s *session) Run(ctx context.Context, command Command) (iter.Seq2[Update, e
 	if command.ID == "" {
 		command.ID = s.srv.NextID()
 	}
-	if err := ctx.Err(); err != nil {
+	if err := ctx.Err(); err != nil && command.From == 0 {
 		return nil, fmt.Errorf("run %s on worker %s: %w", command.Name, s.name, context.Cause(ctx))
 	}
 	c := newCommand(s, command)
 	if err := s.register(c); err != nil {
 		return nil, err
 	}
-	args := command.Args
-	if args == nil {
-		args = map[string]any{}
-	}
-	answered, _, err := s.ask(wire.OpStartCommand, map[string]any{
-		wire.KeyCommandID: c.ID, wire.KeyCommandName: c.Name, wire.KeyArgs: args})
+	answered, err := c.begin()
 	if err != nil {
 		s.unregister(c)
 		return nil, fmt.Errorf("run %s on worker %s: %w", c.Name, s.name, err)
@@ -144,11 +139,39 @@ func (s *session) Run(ctx context.Context, command Command) (iter.Seq2[Update, e
 		}
 	case <-c.begun: // what it says overtook the answer
 	case <-s.done: // the loop says so, after what did arrive
-	case <-ctx.Done():
+	case <-c.quit(ctx):
 		c.giveUpStart(answered)
 		return nil, fmt.Errorf("start %s on worker %s: %w", c.Name, s.name, context.Cause(ctx))
 	}
 	return c.loop(ctx), nil
+}
+
+// begin asks the worker to start the command, or to go on with it.
+func (c *command) begin() (<-chan answer, error) {
+	op, fields := wire.OpStartCommand, map[string]any{wire.KeyCommandID: c.ID}
+	if c.From > 0 {
+		op, fields[wire.KeyFrom] = wire.OpResumeCommand, c.From
+		c.updates = c.From - 1
+	} else {
+		fields[wire.KeyCommandName], fields[wire.KeyArgs] = c.Name, c.Args
+		if c.Args == nil {
+			fields[wire.KeyArgs] = map[string]any{}
+		}
+		if c.Token != nil && c.s.info.Life != "" {
+			fields[wire.KeyResume] = c.Token
+		}
+	}
+	answered, _, err := c.s.ask(op, fields)
+	return answered, err
+}
+
+// quit returns what ends the wait for the worker's answer. A command that is resumed is
+// there already: it is interrupted by the loop.
+func (c *command) quit(ctx context.Context) <-chan struct{} {
+	if c.From > 0 {
+		return nil
+	}
+	return ctx.Done()
 }
 
 // giveUpStart leaves a command that may or may not have begun.
@@ -232,6 +255,14 @@ func (c *command) handle(items []*item, yield func(Update, error) bool) (over bo
 			now.Number = c.updates
 			now.Entries = append(now.Entries, it.entries...)
 			done = append(done, it.seq)
+			if c.From == 0 {
+				continue
+			}
+			if !flush() {
+				c.s.respond(done...)
+				c.leave(items[i+1:])
+				return true
+			}
 			continue
 		}
 		more := flush()

@@ -14,6 +14,13 @@
 // [Server.Shutdown] waits for all of them. Updates, blocks of files and completions
 // are handled by the goroutine that ranges over [Session.Run].
 //
+// # Commands that outlive a connection
+//
+// A worker of ours keeps what a command says until it was acknowledged, and goes on
+// without a connection ([WorkerInfo.Life]). Its next session lists such commands
+// ([Session.Held]); Run with [Command.From] resumes one, [Session.Interrupt] ends one, and
+// one that is neither is ended by the worker after a time (docs/protocol.md F).
+//
 // # Bounds
 //
 //   - a message: 80 MiB ([wire.MaxFrame]); a longer one ends the session with
@@ -94,8 +101,16 @@ type Session interface {
 	// (*RemoteError), if ctx ends before it answered, or if an argument has no type on
 	// the wire.
 	Run(ctx context.Context, c Command) (iter.Seq2[Update, error], error)
+	// Held returns the commands of earlier sessions that the worker had when it attached.
+	Held() []Held
+	// Acknowledge tells the worker that commands are done with: nothing they said will be
+	// asked for again. It does not wait.
+	Acknowledge(commandIDs ...string)
+	// AcknowledgeUpdates is Acknowledge for the updates of a command up to a number.
+	AcknowledgeUpdates(commandID string, through int64)
 	// Interrupt ends a command of an earlier session by its id (docs/protocol.md 0.2
-	// item 10); unknown ids are no error.
+	// item 10); unknown ids are no error. If it is one of Held, it and its processes are
+	// gone when Interrupt returns.
 	Interrupt(ctx context.Context, commandID, why string) error
 	// Ping returns when the worker answered a print.
 	Ping(ctx context.Context) error
@@ -118,6 +133,14 @@ type Command struct {
 	ID   string // never repeats, not even after a restart; empty: the server makes one
 	Name string // "shell", "upload_file" ...
 	Args map[string]any
+	// Token, if it is not nil, has a worker that can do so keep what the command says until
+	// it is acknowledged. The worker gives it back in Held.
+	Token []byte
+	// From resumes a command of an earlier session, with its updates from this number on;
+	// Name and Args are not sent then. Each message is an Update of its own. A cancelled ctx
+	// does not keep a command from being resumed: it is interrupted then. A transfer begins
+	// anew.
+	From int64
 	// Upload receives what upload_file or upload_directory sends: a file's bytes, or
 	// those of a tar. A Write that fails aborts the upload.
 	Upload io.Writer
@@ -136,6 +159,14 @@ type Update struct {
 	Number  int64 // of the last message in it, counting from 1
 }
 
+// Held is a command that outlived its connection.
+type Held struct {
+	ID    string
+	Next  int64  // number of the update that comes next; 0: the worker has ended it and has nothing left
+	First int64  // number of the first update that can be had again
+	Token []byte // of Command
+}
+
 // RemoteError is an error that the worker reported.
 type RemoteError struct{ Text string }
 
@@ -150,4 +181,8 @@ type WorkerInfo struct {
 	System   string // "posix" or "nt"
 	Version  string
 	Ours     bool // our own worker: knows buildstar's extensions
+	// Life names the process of a worker whose commands outlive their connection: as long
+	// as it is the same, a command that was sent and is not Held never began. "" for a
+	// worker that cannot do that.
+	Life string
 }

@@ -11,12 +11,12 @@ import (
 
 // readInfo sorts what a worker says about itself (docs/protocol.md A.3). Strings that
 // many workers share are kept once.
-func (srv *Server) readInfo(v any) (WorkerInfo, error) {
+func (srv *Server) readInfo(v any) (info WorkerInfo, held []Held, err error) {
 	said, ok := v.(map[string]any)
 	if !ok {
-		return WorkerInfo{}, errors.New("its information is not a map")
+		return info, nil, errors.New("its information is not a map")
 	}
-	info := WorkerInfo{Facts: make(map[string]any, len(said))}
+	info = WorkerInfo{Facts: make(map[string]any, len(said))}
 	for _, key := range []string{"os_id", "os_id_like", "os_version_id", "os_version_codename"} {
 		info.Facts[key] = nil // always there, so that a property of it renders
 	}
@@ -27,7 +27,13 @@ func (srv *Server) readInfo(v any) (WorkerInfo, error) {
 		case "worker_commands":
 			info.Commands = srv.shareMap(texts(value))
 		case wire.InfoOurs:
-			_, info.Ours = value.(map[string]any)
+			ours, ok := value.(map[string]any)
+			if info.Ours = ok; !ok {
+				continue
+			}
+			if info.Life, held, err = readHeld(ours); err != nil {
+				return info, nil, err
+			}
 		default:
 			if text, ok := value.(string); ok {
 				value = share(text)
@@ -39,12 +45,42 @@ func (srv *Server) readInfo(v any) (WorkerInfo, error) {
 	info.System, _ = info.Facts["system"].(string)
 	info.Version, _ = info.Facts["version"].(string)
 	if info.Basedir == "" {
-		return WorkerInfo{}, errors.New("its information has no basedir")
+		return info, nil, errors.New("its information has no basedir")
 	}
 	if info.System == "" {
 		info.System = "posix"
 	}
-	return info, nil
+	return info, held, nil
+}
+
+// readHeld reads what a worker of ours says about commands that outlive a connection
+// (docs/protocol.md F).
+func readHeld(ours map[string]any) (life string, held []Held, err error) {
+	if ours[wire.OursResume] != int64(1) {
+		return "", nil, nil // another way to do that, or none
+	}
+	life, _ = ours[wire.OursLife].(string)
+	list, ok := ours[wire.OursRunning].([]any)
+	if life == "" || !ok {
+		return "", nil, errors.New("its list of running commands is not one")
+	}
+	for _, v := range list {
+		e, ok := v.([]any)
+		if !ok || len(e) != 4 {
+			return "", nil, errors.New("its list of running commands is not one")
+		}
+		var h Held
+		var ok1, ok2, ok3, ok4 bool
+		h.ID, ok1 = e[0].(string)
+		h.Next, ok2 = e[1].(int64)
+		h.First, ok3 = e[2].(int64)
+		h.Token, ok4 = e[3].([]byte)
+		if !(ok1 && ok2 && ok3 && ok4) || h.ID == "" {
+			return "", nil, errors.New("its list of running commands is not one")
+		}
+		held = append(held, h)
+	}
+	return life, held, nil
 }
 
 func share(s string) string { return unique.Make(s).Value() }

@@ -19,6 +19,7 @@ type session struct {
 	remote net.Addr
 	t      wire.Transport
 	info   WorkerInfo // set before the host sees the session
+	held   []Held     // the same
 	out    outbox
 	done   chan struct{}
 
@@ -57,6 +58,7 @@ func newSession(srv *Server, t wire.Transport, name string, remote net.Addr) *se
 
 func (s *session) Name() string          { return s.name }
 func (s *session) Info() WorkerInfo      { return s.info }
+func (s *session) Held() []Held          { return s.held }
 func (s *session) RemoteAddr() net.Addr  { return s.remote }
 func (s *session) Done() <-chan struct{} { return s.done }
 
@@ -90,6 +92,29 @@ func (s *session) Shutdown(ctx context.Context) error {
 func (s *session) Interrupt(ctx context.Context, commandID, why string) error {
 	_, err := s.request(ctx, wire.OpInterruptCommand, map[string]any{wire.KeyCommandID: commandID, wire.KeyWhy: why})
 	return err
+}
+
+// all acknowledges a command as a whole.
+const all = -1
+
+func (s *session) Acknowledge(commandIDs ...string) {
+	through := make(map[string]any, len(commandIDs))
+	for _, id := range commandIDs {
+		through[id] = int64(all)
+	}
+	s.acknowledge(through)
+}
+
+func (s *session) AcknowledgeUpdates(commandID string, through int64) {
+	s.acknowledge(map[string]any{commandID: through})
+}
+
+// acknowledge tells a worker that keeps them what is no longer needed. If it cannot be
+// told, it asks about them in its next session.
+func (s *session) acknowledge(through map[string]any) {
+	if s.info.Life != "" && len(through) > 0 {
+		_, _ = s.post(wire.OpAcknowledge, map[string]any{wire.KeyArgs: through}, nil)
+	}
 }
 
 // request sends a request and waits for its answer.

@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
-	"sync"
 	"time"
 
 	"buildstar/conn/wire"
 )
-
-// maxRunning is how many commands may run at once.
-const maxRunning = 1000
 
 // commandVersion is what the stock worker calls the level of commands we are at.
 const commandVersion = "3.3"
@@ -47,52 +44,73 @@ var commands = map[string]spec{
 	wire.CmdRmfile:          {[]string{"path"}, parseRmfile},
 }
 
-// command is one running command.
+// command is one command, from its start until the master needs nothing of it any more.
 type command struct {
 	id, name string
-	s        *session
+	cfg      Config
+	log      *slog.Logger
 	out      *output
+	f        runFunc
 	ctx      context.Context // ends when the command shall; Cause says why
 	cancel   context.CancelCauseFunc
-	done     chan struct{} // closed when all of it is over
+	over     chan struct{} // closed when it has ended; its outbox may still be wanted
 	started  time.Time
 }
 
-func newCommand(s *session, id, name string) *command {
+// newCommand makes a command of a session. token is what the master sent to be able to
+// resume it, or nil; gone is called before the master may use the id again.
+func newCommand(s *session, id, name string, token []byte, gone func()) *command {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	return &command{
-		id: id, name: name, s: s, ctx: ctx, cancel: cancel,
-		out: newOutput(s, id, s.set), done: make(chan struct{}), started: time.Now(),
+		id: id, name: name, cfg: s.cfg, log: s.log, ctx: ctx, cancel: cancel,
+		out: &output{outbox: newOutbox(s, id, token, gone), set: s.set}, over: make(chan struct{}), started: time.Now(),
 	}
 }
 
-// run carries the command out and reports its end. gone is called before the master
-// hears of it, so that the id is free by then.
-func (c *command) run(f runFunc, gone func()) {
-	defer close(c.done)
+// run carries the command out and says how it ended.
+func (c *command) run() {
+	defer close(c.over)
 	defer c.cancel(nil)
-	err := c.guard(f)
+	err := c.guard(c.f)
+	if c.isTransfer() && errors.Is(err, errLost) && c.ctx.Err() == nil {
+		c.out.abort() // the master can have it done anew
+		return
+	}
 	if c.ctx.Err() == nil {
 		c.out.value(wire.Elapsed, time.Since(c.started).Seconds())
 	}
 	c.out.endLines()
 	c.out.flush()
-	c.out.push()
-	gone()
-	var text any
 	if err != nil {
-		text = err.Error()
-		c.s.log.Warn("command failed", "command", c.name, "id", c.id, "err", err)
+		c.log.Warn("command failed", "command", c.name, "id", c.id, "err", err)
 	}
-	// A session that is gone cannot be told.
-	_ = c.s.send(wire.OpComplete, c.id, map[string]any{wire.KeyArgs: text})
+	c.out.end(err)
+}
+
+// isTransfer reports whether the command is resumed by being done anew: what it sends or
+// is sent is not in its outbox, and to send it again harms nobody.
+func (c *command) isTransfer() bool {
+	switch c.name {
+	case wire.CmdUploadFile, wire.CmdUploadDirectory, wire.CmdDownloadFile, "uploadFile", "uploadDirectory", "downloadFile":
+		return c.out.token != nil
+	}
+	return false
+}
+
+// call asks the master something and waits for its answer.
+func (c *command) call(ctx context.Context, op string, fields map[string]any) (any, error) {
+	s := c.out.session()
+	if s == nil {
+		return nil, errLost
+	}
+	return s.call(ctx, op, c.id, fields)
 }
 
 // guard turns a panic into an error.
 func (c *command) guard(f runFunc) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			c.s.log.Error("command panicked", "command", c.name, "panic", p, "stack", string(debug.Stack()))
+			c.log.Error("command panicked", "command", c.name, "panic", p, "stack", string(debug.Stack()))
 			err = fmt.Errorf("the worker has a bug in %s: %v", c.name, p)
 		}
 	}()
@@ -109,103 +127,6 @@ func (c *command) interrupted() bool {
 	c.out.header("\ncommand interrupted\n")
 	c.out.value(wire.RC, -1)
 	return true
-}
-
-// table knows the running commands. Those of a lost session stay in it until they
-// end, so that a later one can interrupt them.
-type table struct {
-	wg sync.WaitGroup
-
-	mu      sync.Mutex
-	running map[string]*command
-}
-
-func newTable() *table { return &table{running: map[string]*command{}} }
-
-// add reserves a command's id.
-func (t *table) add(c *command) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.running[c.id] != nil {
-		return fmt.Errorf("(command %s): a command with this id is still running", c.id)
-	}
-	if len(t.running) >= maxRunning {
-		return fmt.Errorf("(command %s): %d commands run already", c.id, maxRunning)
-	}
-	t.running[c.id] = c
-	return nil
-}
-
-func (t *table) start(c *command, f runFunc) {
-	t.wg.Go(func() {
-		c.run(f, func() {
-			t.mu.Lock()
-			defer t.mu.Unlock()
-			delete(t.running, c.id)
-		})
-	})
-}
-
-func (t *table) find(id string) *command {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.running[id]
-}
-
-// of returns the running commands of a session; of all if s is nil.
-func (t *table) of(s *session) []*command {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var list []*command
-	for _, c := range t.running {
-		if s == nil || c.s == s {
-			list = append(list, c)
-		}
-	}
-	return list
-}
-
-// cancel ends the commands of a session; the channel is closed when they are over.
-func (t *table) cancel(s *session, why error) <-chan struct{} {
-	list := t.of(s)
-	for _, c := range list {
-		c.cancel(why)
-	}
-	over := make(chan struct{})
-	t.wg.Go(func() {
-		defer close(over)
-		for _, c := range list {
-			<-c.done
-		}
-	})
-	return over
-}
-
-// abandon ends the commands of a lost session after a time.
-func (t *table) abandon(s *session, after time.Duration) {
-	for _, c := range t.of(s) {
-		if after <= 0 {
-			c.cancel(errLost)
-			continue
-		}
-		t.wg.Go(func() {
-			timer := time.NewTimer(after)
-			defer timer.Stop()
-			select {
-			case <-timer.C:
-				c.cancel(errLost)
-			case <-c.done:
-			}
-		})
-	}
-}
-
-// stop ends all commands and waits until nothing of them is left.
-func (t *table) stop(why error) {
-	for _, c := range t.of(nil) {
-		c.cancel(why)
-	}
-	t.wg.Wait()
 }
 
 // mayTakeTime says how long an ended command may take to let its process end by

@@ -46,7 +46,7 @@ func (c *command) receive(f *target, t *transfer) error {
 	for {
 		length := min(int64(t.blocksize), left)
 		length = max(length, 1)
-		v, err := c.s.call(c.ctx, wire.OpReadFile, c.id, map[string]any{wire.KeyLength: length})
+		v, err := c.call(c.ctx, wire.OpReadFile, map[string]any{wire.KeyLength: length})
 		if err != nil {
 			return err
 		}

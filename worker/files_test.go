@@ -252,7 +252,7 @@ func TestInterruptFileCommands(t *testing.T) {
 	} {
 		r := &reader{args: args}
 		run := commands[name].parse(s, r)
-		c := newCommand(s, "1", name)
+		c := newCommand(s, "1", name, nil, func() {})
 		c.cancel(errInterrupted)
 		if err := run(c); err != nil || r.err != nil {
 			t.Errorf("%s: %v, %v", name, err, r.err)

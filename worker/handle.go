@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"strings"
@@ -13,16 +14,26 @@ import (
 // that takes long.
 func (s *session) handle(m *wire.Message) {
 	result, start, err := s.dispatch(m)
-	b := wire.GetBuffer()
-	if err != nil {
-		b.B = wire.AppendException(b.B, m.Seq, err.Error())
-	} else {
-		b.B = wire.AppendResponse(b.B, m.Seq, result)
+	if errors.Is(err, errLater) {
+		return
 	}
-	s.reply(b)
+	s.answer(m.Seq, result, err)
 	if start != nil {
 		start() // after its answer, which the writer then sends first
 	}
+}
+
+// errLater is returned for a request that is answered when what it asks for is done.
+var errLater = errors.New("answered later")
+
+func (s *session) answer(seq int64, result any, err error) {
+	b := wire.GetBuffer()
+	if err != nil {
+		b.B = wire.AppendException(b.B, seq, err.Error())
+	} else {
+		b.B = wire.AppendResponse(b.B, seq, result)
+	}
+	s.reply(b)
 }
 
 // dispatch returns the answer to a request, or why it is refused. start, if any, is to
@@ -48,7 +59,7 @@ func (s *session) dispatch(m *wire.Message) (result any, start func(), err error
 		s.mu.Lock()
 		s.attached = true
 		s.mu.Unlock()
-		return workerInfo(s.cfg), nil, nil
+		return s.info(), nil, nil
 	case wire.OpSetWorkerSettings:
 		a, err := m.Map(wire.KeyArgs)
 		if err != nil {
@@ -68,6 +79,10 @@ func (s *session) dispatch(m *wire.Message) (result any, start func(), err error
 		return nil, start, err
 	case wire.OpInterruptCommand:
 		return nil, nil, s.interrupt(m)
+	case wire.OpResumeCommand:
+		return nil, nil, s.resume(m)
+	case wire.OpAcknowledge:
+		return nil, nil, s.acknowledge(m)
 	case wire.OpShutdown:
 		s.log.Info("the master asked the worker to shut down")
 		return nil, func() { s.stop(errShutdown) }, nil
@@ -111,11 +126,25 @@ func (s *session) startCommand(m *wire.Message) (start func(), err error) {
 	if r.err != nil {
 		return nil, fmt.Errorf("(command %s): %s: %w", id, name, r.err)
 	}
-	c := newCommand(s, id, name)
-	if err := s.running.add(c); err != nil {
+	token, err := s.token(m)
+	if err != nil {
 		return nil, err
 	}
-	return func() { s.running.start(c, run) }, nil
+	c, err := s.running.add(s, id, name, token, run)
+	if err != nil {
+		return nil, err
+	}
+	return func() { s.running.start(c) }, nil
+}
+
+// token returns what a master sends with a command that it may resume in another
+// session; nil if it did not, or if commands do not outlive this one.
+func (s *session) token(m *wire.Message) ([]byte, error) {
+	if s.cfg.OrphanTimeout <= 0 || !m.Has(wire.KeyResume) {
+		return nil, nil
+	}
+	b, err := m.Bytes(wire.KeyResume)
+	return append([]byte{}, b...), err // not nil, even if it is empty
 }
 
 // interrupt ends a command, also one of an earlier session. An unknown id is no error:
@@ -129,9 +158,36 @@ func (s *session) interrupt(m *wire.Message) error {
 	if err != nil {
 		return err
 	}
-	if c := s.running.find(id); c != nil {
-		s.log.Info("command interrupted", "command", c.name, "id", id, "why", why)
-		c.cancel(errInterrupted)
+	seq := m.Seq
+	s.running.interrupt(s, id, why, func() { s.answer(seq, nil, nil) })
+	return errLater
+}
+
+// resume sends what a command of an earlier session says from an update on.
+func (s *session) resume(m *wire.Message) error {
+	id, err := commandID(m)
+	if err != nil {
+		return err
+	}
+	from, err := m.Int(wire.KeyFrom)
+	if err != nil {
+		return err
+	}
+	return s.running.resume(s, id, from)
+}
+
+// acknowledge forgets updates that the master does not need any more.
+func (s *session) acknowledge(m *wire.Message) error {
+	through, err := m.Map(wire.KeyArgs)
+	if err != nil {
+		return err
+	}
+	for id, v := range through {
+		n, ok := v.(int64)
+		if !ok {
+			return fmt.Errorf("acknowledge %s: want a number", id)
+		}
+		s.running.acknowledge(id, n)
 	}
 	return nil
 }

@@ -49,6 +49,17 @@ func workerInfo(cfg Config) map[string]any {
 	return info
 }
 
+// info is workerInfo, and the commands that the master can resume.
+func (s *session) info() map[string]any {
+	info := workerInfo(s.cfg)
+	if s.cfg.OrphanTimeout > 0 {
+		info[wire.InfoOurs] = map[string]any{
+			"version": s.cfg.Version, wire.OursResume: 1, wire.OursLife: s.running.life, wire.OursRunning: s.running.list(),
+		}
+	}
+	return info
+}
+
 // infoFiles returns the regular files of dir as facts: admin, host, access_uri or any
 // other.
 func infoFiles(dir string) map[string]string {

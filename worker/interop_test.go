@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http/httptest"
@@ -143,4 +144,95 @@ func run(ctx context.Context, s conn.Session, c conn.Command, atOutput func()) (
 		}
 	}
 	return b.String(), rc, err
+}
+
+// A connection that is cut while a command runs: the master resumes it in the next
+// session from any update that it has not acknowledged, sees every byte once, and then
+// the worker forgets it.
+func TestResumedByOurMaster(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	h := host{make(chan conn.Session, 1)}
+	srv := conn.NewServer(h, conn.Options{Logger: log})
+	web := httptest.NewServer(srv)
+	defer web.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	dir := t.TempDir()
+	ended := make(chan error)
+	go func() {
+		ended <- worker.Run(ctx, worker.Config{Name: "w", Password: "secret", Basedir: dir, Logger: log, OrphanTimeout: time.Hour,
+			MasterURL: "ws" + strings.TrimPrefix(web.URL, "http")})
+	}()
+	defer func() {
+		cancel()
+		if err := errors.Join(<-ended, srv.Shutdown(context.Background())); err != nil {
+			t.Error(err)
+		}
+	}()
+	s := <-h.sessions
+	life := s.Info().Life
+	if life == "" || len(s.Held()) != 0 {
+		t.Fatalf("life %q, held %v", life, s.Held())
+	}
+	const lines = 200_000
+	c := conn.Command{ID: "1-2.3", Token: []byte("hash"), Name: wire.CmdShell, Args: map[string]any{
+		"workdir": dir, "command": "seq " + fmt.Sprint(lines)}}
+	var text strings.Builder
+	var taken int64
+	updates, err := s.Run(t.Context(), c)
+	for n := 0; ; n++ {
+		if err != nil {
+			t.Fatal(err)
+		}
+		var lost, cut bool
+		for u, err := range updates {
+			if lost = errors.Is(err, conn.ErrLost); lost {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if u.Number <= taken {
+				t.Errorf("update %d came after %d", u.Number, taken)
+			}
+			taken = u.Number
+			for _, e := range u.Entries {
+				if e.Key == wire.Stdout {
+					text.Write(e.Text)
+				}
+			}
+			if n < 2 && taken >= int64(1+2*n) && !cut {
+				cut = true
+				s.AcknowledgeUpdates(c.ID, taken/2)
+				if err := s.Ping(t.Context()); err != nil { // so it has arrived
+					t.Error(err)
+				}
+				s.Close("the test cuts it")
+			}
+		}
+		if !lost {
+			break
+		}
+		s = <-h.sessions
+		held := s.Held()
+		if s.Info().Life != life || len(held) != 1 || held[0].ID != c.ID || string(held[0].Token) != "hash" || held[0].First > taken+1 {
+			t.Fatalf("held: %+v", held)
+		}
+		c.From = taken + 1
+		updates, err = s.Run(t.Context(), c)
+	}
+	var want strings.Builder
+	for i := range lines {
+		fmt.Fprintln(&want, i+1)
+	}
+	if text.String() != want.String() {
+		t.Errorf("%d bytes came, want %d", text.Len(), want.Len())
+	}
+	s.Acknowledge(c.ID)
+	if err := s.Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+	s.Close("the last time")
+	if s = <-h.sessions; len(s.Held()) != 0 {
+		t.Errorf("held: %+v", s.Held())
+	}
 }

@@ -36,7 +36,7 @@ func (r *shellRun) due(a alarm) {
 	case flushAlarm:
 		r.c.out.flush()
 	case silenceAlarm:
-		if len(r.c.out.pending) > 0 { // the command is silent because we do not read
+		if r.c.out.full() { // the command is silent because we do not read
 			r.set(silenceAlarm, r.timeout)
 			return
 		}
@@ -46,7 +46,7 @@ func (r *shellRun) due(a alarm) {
 		r.kill("timeout", fmt.Sprintf("command timed out: %s seconds elapsed running %s", plainSeconds(r.maxTime), r.repr()))
 	case pollAlarm:
 		r.set(pollAlarm, pollInterval)
-		if len(r.c.out.pending) == 0 {
+		if !r.c.out.full() {
 			r.readLogfiles(1)
 		}
 	case termAlarm:
@@ -102,7 +102,7 @@ func (r *shellRun) kill(reason, text string) {
 
 func (r *shellRun) lastSignal() {
 	r.p.signal(r.shellArgs.signal)
-	r.set(killAlarm, r.c.s.cfg.killWait)
+	r.set(killAlarm, r.c.cfg.killWait)
 }
 
 // exit notes that the child has ended.
@@ -111,7 +111,7 @@ func (r *shellRun) exit() {
 	r.set(killAlarm, 0)
 	switch {
 	case !r.killed:
-		r.set(leftAlarm, r.c.s.cfg.leftoverWait)
+		r.set(leftAlarm, r.c.cfg.leftoverWait)
 	case r.at[termAlarm].IsZero():
 		r.killGroup()
 	default: // the others may use the time that is left
@@ -145,7 +145,7 @@ func (r *shellRun) killGroup() {
 // left ends a command whose output is still open though nobody of its own should
 // hold it.
 func (r *shellRun) left() {
-	if len(r.c.out.pending) > 0 { // we do not read at all now
+	if r.c.out.full() { // we do not read at all now
 		r.set(leftAlarm, closeWait)
 		return
 	}

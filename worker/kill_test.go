@@ -161,7 +161,7 @@ func TestFailedToKill(t *testing.T) {
 // does not keep the worker from stopping.
 func TestUnkillable(t *testing.T) {
 	s := &session{cfg: Config{Logger: discard()}, log: discard(), running: newTable(), set: defaultSettings()}
-	c := newCommand(s, "1", wire.CmdShell)
+	c := newCommand(s, "1", wire.CmdShell, nil, func() {})
 	child := exec.Command("cat")
 	stdin, err := child.StdinPipe()
 	if err == nil {

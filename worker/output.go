@@ -12,28 +12,20 @@ const maxWaiting = 4000
 
 // output collects what one command has to say and makes update messages of it
 // (docs/protocol.md A.7). It belongs to the command's goroutine. Messages that are
-// ready stand in pending until the session takes them; a command does not add more
-// while there are some.
+// ready go to the outbox; a command does not add more while that is full.
 type output struct {
-	s       *session
-	id      string
+	*outbox
 	set     *settings
 	streams []*stream
 	entries []wire.Entry // wait to be sent together
 	cost    int
 	since   time.Time // when the first of entries began to wait
-	pending []*wire.Buffer
-	lost    bool // the session is gone: nothing is sent any more
 }
 
 // stream is stdout, stderr, header, or a watched file.
 type stream struct {
 	key, log string
 	lineMaker
-}
-
-func newOutput(s *session, id string, set *settings) *output {
-	return &output{s: s, id: id, set: set}
 }
 
 // stream returns the stream of this kind and name, from the first use on the same.
@@ -79,7 +71,7 @@ func (o *output) endLines() {
 func costOf(text []byte) int { return len(text) + 16*bytes.Count(text, lf) }
 
 func (o *output) lines(st *stream, text []byte, runs []wire.TimeRun) {
-	if len(text) == 0 || o.lost {
+	if len(text) == 0 {
 		return
 	}
 	cost := costOf(text)
@@ -162,17 +154,31 @@ func (o *output) flush() {
 }
 
 func (o *output) encode(entries []wire.Entry) {
-	if o.lost {
+	b := wire.GetBuffer()
+	defer b.Free()
+	var err error
+	if b.B, err = wire.AppendUpdate(b.B, 0, o.id, entries); err != nil {
+		o.log.Error("an update could not be encoded", "command", o.id, "err", err)
 		return
+	}
+	o.add(b.B, false)
+}
+
+// end adds complete, with the text of what went wrong with the command itself.
+func (o *output) end(failure error) {
+	fields := map[string]any{wire.KeyCommandID: o.id, wire.KeyArgs: nil}
+	if failure != nil {
+		fields[wire.KeyArgs] = failure.Error()
 	}
 	b := wire.GetBuffer()
+	defer b.Free()
 	var err error
-	if b.B, err = wire.AppendUpdate(b.B, o.s.nextSeq(), o.id, entries); err != nil {
-		o.s.log.Error("an update could not be encoded", "command", o.id, "err", err)
-		b.Free()
+	if b.B, err = wire.AppendRequest(b.B, 0, wire.OpComplete, fields); err != nil {
+		o.log.Error("the end of a command could not be encoded", "command", o.id, "err", err)
+		o.abort()
 		return
 	}
-	o.pending = append(o.pending, b)
+	o.add(b.B, true)
 }
 
 // due is when entries must be sent; zero if there are none.
@@ -181,39 +187,4 @@ func (o *output) due() time.Time {
 		return time.Time{}
 	}
 	return o.since.Add(o.set.timeout)
-}
-
-// next returns the message to send next and where to; nil channel if there is none.
-func (o *output) next() (chan<- *wire.Buffer, *wire.Buffer) {
-	if len(o.pending) == 0 {
-		return nil, nil
-	}
-	return o.s.updates, o.pending[0]
-}
-
-// sent says that the message of next was taken.
-func (o *output) sent() {
-	o.pending[0] = nil
-	if o.pending = o.pending[1:]; len(o.pending) == 0 {
-		o.pending = nil
-	}
-}
-
-// drop forgets everything: nobody will read it.
-func (o *output) drop() {
-	o.lost = true
-	o.pending, o.entries, o.cost = nil, nil, 0
-}
-
-// push waits until all messages are taken, or the session is gone.
-func (o *output) push() {
-	for len(o.pending) > 0 {
-		to, b := o.next()
-		select {
-		case to <- b:
-			o.sent()
-		case <-o.s.dead:
-			o.drop()
-		}
-	}
 }

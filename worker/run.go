@@ -49,7 +49,7 @@ func Run(ctx context.Context, cfg Config) error {
 		if cfg.MaxRetries > 0 && failures > cfg.MaxRetries {
 			return fmt.Errorf("worker %q gives up after %d attempts: %w", cfg.Name, failures, err)
 		}
-		wait := backOff(failures, rand.Float64())
+		wait := cfg.pause(failures)
 		cfg.Logger.Warn("not connected to the master", "master", cfg.MasterURL, "err", err, "again_in", wait.Round(100*time.Millisecond))
 		if !sleep(ctx, wait) {
 			return nil
@@ -72,6 +72,8 @@ func backOff(n int, random float64) time.Duration {
 	s := math.Min(math.Pow(1.5, float64(n)), 60) + random
 	return time.Duration(s * float64(time.Second))
 }
+
+func pause(failures int) time.Duration { return backOff(failures, rand.Float64()) }
 
 // sleep waits and says whether ctx is still good.
 func sleep(ctx context.Context, d time.Duration) bool {

@@ -40,6 +40,7 @@ func Serve(ctx context.Context, t wire.Transport, cfg Config) error {
 	if err := CleanUp(cfg.Basedir); err != nil {
 		cfg.Logger.Warn("processes of an earlier run may be left", "err", err)
 	}
+	cfg.OrphanTimeout = 0 // there is no other session
 	running := newTable()
 	_, err = serve(ctx, t, cfg, running)
 	running.stop(errLost)
@@ -238,11 +239,7 @@ func (s *session) reply(b *wire.Buffer) {
 
 func (s *session) nextSeq() int64 { return s.seq.Add(1) - 1 }
 
-// send hands a request of a command to the writer. It fails when the session is gone.
-func (s *session) send(op, id string, fields map[string]any) error {
-	return s.sendSeq(s.nextSeq(), op, id, fields)
-}
-
+// sendSeq hands a request of a command to the writer. It fails when the session is gone.
 func (s *session) sendSeq(seq int64, op, id string, fields map[string]any) error {
 	if fields == nil {
 		fields = map[string]any{}

@@ -179,7 +179,7 @@ func TestBadFrames(t *testing.T) {
 
 func TestPanicIsAFailedCommand(t *testing.T) {
 	s := &session{cfg: Config{}, set: defaultSettings(), log: discard(), dead: make(chan struct{})}
-	c := newCommand(s, "1", "shell")
+	c := newCommand(s, "1", "shell", nil, func() {})
 	if err := c.guard(func(*command) error { panic("boom") }); err == nil || !strings.Contains(err.Error(), "boom") {
 		t.Errorf("guard = %v", err)
 	}

@@ -93,9 +93,9 @@ func runShell(c *command, a *shellArgs) error {
 		r.finish(1)
 		return nil
 	}
-	record, err := writeRecord(c.s.cfg.Basedir, r.p.cmd.Process.Pid, mark)
+	record, err := writeRecord(c.cfg.Basedir, r.p.cmd.Process.Pid, mark)
 	if err != nil {
-		c.s.log.Warn("a command would outlive a crash of the worker", "err", err)
+		c.log.Warn("a command would outlive a crash of the worker", "err", err)
 	}
 	r.loop()
 	err = r.end()
@@ -115,14 +115,13 @@ func (r *shellRun) loop() {
 	}
 	r.timer = time.NewTimer(time.Hour)
 	defer r.timer.Stop()
-	exited, interrupted, dead := p.exited, r.c.ctx.Done(), r.c.s.dead
+	exited, interrupted := p.exited, r.c.ctx.Done()
 	for p.open > 0 || !(r.exited && !r.grouped || r.abandoned) {
-		if r.unread && len(out.pending) == 0 {
+		if r.unread && !out.full() {
 			r.readLogfiles(1)
 		}
-		to, message := out.next()
 		chunks := p.chunks
-		if message != nil {
+		if out.full() {
 			chunks = nil // what was said must be taken first
 		}
 		r.at[flushAlarm] = out.due()
@@ -130,8 +129,7 @@ func (r *shellRun) loop() {
 		select {
 		case ck := <-chunks:
 			r.take(ck)
-		case to <- message:
-			out.sent()
+		case <-out.space:
 		case <-r.timer.C:
 			r.alarmed()
 		case <-exited:
@@ -140,9 +138,6 @@ func (r *shellRun) loop() {
 		case <-interrupted:
 			interrupted = nil
 			r.interrupt()
-		case <-dead:
-			dead = nil
-			out.drop()
 		}
 	}
 }
@@ -190,7 +185,7 @@ func (r *shellRun) active() {
 	if !r.killed {
 		r.set(silenceAlarm, r.timeout)
 		if r.exited && !r.leftovers {
-			r.set(leftAlarm, r.c.s.cfg.leftoverWait)
+			r.set(leftAlarm, r.c.cfg.leftoverWait)
 		}
 	}
 }
@@ -263,7 +258,7 @@ func (r *shellRun) drainLogfiles() {
 			}
 			left -= int64(len(p))
 			r.c.out.write(w.st, p)
-			r.c.out.push()
+			r.c.out.waitRoom()
 		}
 	}
 }

@@ -75,7 +75,7 @@ func (s *sender) flush() error {
 	}
 	s.buf = s.buf[:0]
 	if len(block) > 0 {
-		if _, err := s.c.s.call(s.c.ctx, s.op, s.c.id, map[string]any{wire.KeyArgs: block}); err != nil {
+		if _, err := s.c.call(s.c.ctx, s.op, map[string]any{wire.KeyArgs: block}); err != nil {
 			return err
 		}
 		s.sent += int64(len(block))
@@ -135,7 +135,7 @@ func (c *command) closeRemote(op string) error {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(c.ctx))
 	defer cancel()
 	defer context.AfterFunc(c.ctx, func() { time.AfterFunc(closePatience, cancel) })()
-	_, err := c.s.call(ctx, op, c.id, nil)
+	_, err := c.call(ctx, op, nil)
 	return err
 }
 
@@ -151,7 +151,7 @@ func (c *command) sendStamp(f *os.File) error {
 		fields[wire.KeyAccessTime] = float64(accessed.UnixNano()) / 1e9
 		fields[wire.KeyModifiedTime] = float64(modified.UnixNano()) / 1e9
 	}
-	_, err = c.s.call(c.ctx, wire.OpUploadFileUtime, c.id, fields)
+	_, err = c.call(c.ctx, wire.OpUploadFileUtime, fields)
 	return err
 }
 
@@ -161,6 +161,9 @@ func (c *command) transferred(t *transfer, err error) error {
 	if err == nil {
 		c.out.value(wire.RC, 0)
 		return nil
+	}
+	if c.isTransfer() && errors.Is(err, errLost) {
+		return err
 	}
 	c.out.value(wire.RC, 1)
 	var remote *remoteError

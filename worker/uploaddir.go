@@ -40,7 +40,7 @@ func parseUploadDirectory(s *session, r *reader) runFunc {
 			err = out.flush()
 		}
 		if err == nil {
-			_, err = s.call(c.ctx, wire.OpUploadDirectoryDone, c.id, nil)
+			_, err = c.call(c.ctx, wire.OpUploadDirectoryDone, nil)
 		}
 		return c.transferred(&t, err)
 	}

@@ -41,8 +41,10 @@ type Config struct {
 	Info  map[string]string // more facts for the master: admin, host, access_uri, or any name
 	// MaxRetries ends Run after so many failed attempts in a row; 0 means never.
 	MaxRetries int
-	// OrphanTimeout is how long commands may go on when Run has lost the connection, so
-	// that the master can find them again by their ids; 0 means they are killed at once.
+	// OrphanTimeout is how long commands may go on when Run has lost the connection. A
+	// master of ours resumes them when it is back, and nothing of their output is lost
+	// (docs/protocol.md F); another one can end them by their ids. 0 means that they are
+	// killed at once.
 	OrphanTimeout time.Duration
 	Logger        *slog.Logger // default slog.Default()
 
@@ -50,6 +52,8 @@ type Config struct {
 	dial         func() (wire.Transport, error)
 	killWait     time.Duration
 	leftoverWait time.Duration
+	keep         int64
+	pause        func(failures int) time.Duration
 }
 
 // prepare fills in defaults and creates the base directory.
@@ -68,6 +72,12 @@ func (c Config) prepare() (Config, error) {
 	}
 	if c.leftoverWait == 0 {
 		c.leftoverWait = leftoverWait
+	}
+	if c.pause == nil {
+		c.pause = pause
+	}
+	if c.keep == 0 {
+		c.keep = maxKeptBytes
 	}
 	if c.Basedir == "" {
 		return c, fmt.Errorf("start worker %q: no basedir given", c.Name)

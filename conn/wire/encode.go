@@ -184,6 +184,15 @@ func AppendUpdate(b []byte, seq int64, commandID string, entries []Entry) (_ []b
 	return appendInt(b, seq), nil
 }
 
+// Unnumbered takes its seq_number off a request that was made with 0 for it, so that it
+// can be kept and be sent in another session: "seq_number" is the last of its keys.
+func Unnumbered(request []byte) []byte { return request[:len(request)-1] }
+
+// Numbered appends a request that Unnumbered returned, with its seq_number.
+func Numbered(b, unnumbered []byte, seq int64) []byte {
+	return appendInt(append(b, unnumbered...), seq)
+}
+
 func appendEntry(b []byte, e *Entry) (_ []byte, err error) {
 	b = msgp.AppendArrayHeader(b, 2)
 	b = appendText(b, e.Key)

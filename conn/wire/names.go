@@ -23,6 +23,12 @@ const (
 	OpResponse          = "response"
 )
 
+// What the master asks only of our own worker (docs/protocol.md F).
+const (
+	OpResumeCommand = "resume_command"
+	OpAcknowledge   = "acknowledge"
+)
+
 // What a worker asks of the master (docs/protocol.md A.5).
 const (
 	OpUpdate               = "update"
@@ -50,6 +56,8 @@ const (
 	KeyLength       = "length"
 	KeyAccessTime   = "access_time"
 	KeyModifiedTime = "modified_time"
+	KeyFrom         = "from"
+	KeyResume       = "resume"
 )
 
 // The commands (docs/protocol.md A.6).
@@ -97,6 +105,15 @@ const InfoOurs = "buildstar"
 // may take the connection for dead; 0 is never.
 const OursSilence = "silence"
 
+// The keys of that map by which a worker says that its commands outlive a connection
+// (docs/protocol.md F): the version of that ability, the name of this life of its
+// process, and the commands it has, as [id, next update, first update kept, token].
+const (
+	OursResume  = "resume"
+	OursLife    = "life"
+	OursRunning = "running"
+)
+
 // StockNewlines is the pattern of line ends that a stock master sets: each match
 // becomes an LF, so a progress bar's every step is a line.
 const StockNewlines = `(\r\n|\r(?=.)|\033\[u|\033\[[0-9]+;[0-9]+[Hf]|\033\[2J|\x08+)`
@@ -110,10 +127,11 @@ var words = func() map[string]string {
 	m := map[string]string{}
 	for _, w := range []string{
 		OpPrint, OpKeepalive, OpGetWorkerInfo, OpSetWorkerSettings, OpStartCommand, OpInterruptCommand, OpShutdown, OpResponse,
+		OpResumeCommand, OpAcknowledge,
 		OpUpdate, OpComplete, OpUploadFileWrite, OpUploadFileClose, OpUploadFileUtime, OpUploadDirectoryWrite,
 		OpUploadDirectoryDone, OpReadFile, OpReadFileClose,
 		KeyOp, KeySeq, KeyResult, KeyException, KeyCommandID, KeyCommandName, KeyArgs, KeyWhy, KeyMessage, KeyLength,
-		KeyAccessTime, KeyModifiedTime,
+		KeyAccessTime, KeyModifiedTime, KeyFrom, KeyResume,
 		Stdout, Stderr, Header, Log, RC, Elapsed, Files, StatResult, FailureReason,
 	} {
 		m[w] = w

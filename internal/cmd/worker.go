@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"buildstar/worker"
 )
@@ -33,6 +34,7 @@ after up to a minute. SIGTERM and Ctrl-C kill what runs and exit with 0.`,
 		name := fs.String("name", "", "name of this worker, as master.star has it")
 		basedir := fs.String("basedir", "", "directory to build in; made if missing (default: ./NAME)")
 		passwordFile := fs.String("password-file", "", "file that holds the password")
+		orphans := fs.Duration("orphan-timeout", time.Hour, "how long commands go on while the master is away; 0 kills them at once")
 		retries := fs.Int("maxretries", 0, "give up after this many failed attempts in a row (default: never)")
 		caFile := fs.String("ca-file", "", "PEM file with the certificates to trust for wss:// (default: what the system trusts)")
 		proxy := fs.String("proxy", "", "HTTP proxy to connect through: http://HOST:PORT (default: HTTPS_PROXY for wss://,\nHTTP_PROXY for ws://, except for what NO_PROXY lists)")
@@ -42,14 +44,15 @@ after up to a minute. SIGTERM and Ctrl-C kill what runs and exit with 0.`,
 				return usageError{fmt.Sprintf("unexpected argument %q", args[0])}
 			}
 			cfg := worker.Config{
-				MasterURL:  masterURL(cmp.Or(*master, envMaster(a.getenv))),
-				Name:       cmp.Or(*name, a.getenv("WORKERNAME")),
-				Basedir:    *basedir,
-				MaxRetries: *retries,
-				CAFile:     *caFile,
-				Proxy:      *proxy,
-				Version:    a.Version,
-				Logger:     log.logger(a.err),
+				MasterURL:     masterURL(cmp.Or(*master, envMaster(a.getenv))),
+				Name:          cmp.Or(*name, a.getenv("WORKERNAME")),
+				Basedir:       *basedir,
+				MaxRetries:    *retries,
+				OrphanTimeout: *orphans,
+				CAFile:        *caFile,
+				Proxy:         *proxy,
+				Version:       a.Version,
+				Logger:        log.logger(a.err),
 			}
 			switch {
 			case cfg.MasterURL == "":
