@@ -27,6 +27,12 @@ func (s *session) attach() {
 			s.srv.log.Warn("worker did not attach", "worker", s.name, "address", s.remote.String(), "why", err)
 		}
 		s.end(s.lost(err), err.Error())
+		s.srv.mu.Lock()
+		named := s.named
+		s.srv.mu.Unlock()
+		if named && !errors.Is(err, ErrDropped) {
+			s.srv.host.AttachFailed(s.name, err)
+		}
 		return
 	}
 	s.srv.mu.Lock()
@@ -138,6 +144,7 @@ func (s *session) takeName() error {
 func (srv *Server) claim(s *session) {
 	if _, open := srv.open[s]; open {
 		srv.names[s.name] = s
+		s.named = true
 	}
 }
 

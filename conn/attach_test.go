@@ -82,7 +82,7 @@ func TestAttachWithoutInformation(t *testing.T) {
 			t.Errorf("closed after %v, want 10 s", waited)
 		}
 		synctest.Wait()
-		if _, ok := srv.Session("w1"); ok || len(y.attached) > 0 {
+		if _, ok := srv.Session("w1"); ok || len(y.attached) > 0 || len(y.failed) != 1 {
 			t.Error("the worker attached")
 		}
 		if log := y.log.String(); !strings.Contains(log, "worker did not attach") || !strings.Contains(log, "worker=w1") {
@@ -115,6 +115,9 @@ func TestAttachRefused(t *testing.T) {
 				if _, err := p.read(); err == nil || !strings.Contains(err.Error(), tt.want) {
 					t.Errorf("closed with %v, want %q", err, tt.want)
 				}
+				if why := <-y.failed; !strings.HasPrefix(why, "w1: ") || !strings.Contains(why, tt.want) {
+					t.Errorf("the host was told %q", why)
+				}
 			})
 		})
 	}
@@ -136,6 +139,10 @@ func TestDuplicateIsClosed(t *testing.T) {
 		}
 		if got, ok := srv.Session("w1"); !ok || got != s || s.Err() != nil {
 			t.Error("the older connection lost its name")
+		}
+		synctest.Wait()
+		if len(y.failed) > 0 {
+			t.Errorf("the duplicate counts against the worker: %s", <-y.failed)
 		}
 	})
 }
@@ -186,8 +193,8 @@ func TestDuplicateLeaves(t *testing.T) {
 		q.tr.Close("bye")
 		synctest.Wait()
 		time.Sleep(20 * second)
-		if s.Err() != nil {
-			t.Errorf("the older one ended with %v", s.Err())
+		if s.Err() != nil || len(y.failed) > 0 {
+			t.Errorf("the older one ended with %v; %d failures", s.Err(), len(y.failed))
 		}
 	})
 }

@@ -60,6 +60,9 @@ type Host interface {
 	// information and taken its settings. The session belongs to the host until it
 	// is Done.
 	Attached(Session)
+	// AttachFailed is called when a worker logged in and did not get so far, through no
+	// fault of the master or of another worker.
+	AttachFailed(name string, why error)
 }
 
 // Why a login is refused.
@@ -74,6 +77,9 @@ var (
 	ErrLost = errors.New("connection to worker lost")
 	// ErrDropped is wrapped, with ErrLost, when the master itself ended the session.
 	ErrDropped = errors.New("closed by the master")
+	// ErrHeld is wrapped when Ping was not answered because the loop over some command's
+	// updates holds back all that the worker says.
+	ErrHeld = errors.New("the master is behind with reading from the worker")
 	// ErrFrameTooBig is wrapped, and ErrLost is not, when the worker sent a message that
 	// is too long: running the same again would end the same way (docs/protocol.md D 3).
 	ErrFrameTooBig = errors.New("the worker sent a message of more than 80 MiB (one line of more than 16 Mi characters?)")

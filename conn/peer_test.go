@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"log/slog"
@@ -24,6 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // channel.
 type yard struct {
 	attached chan Session
+	failed   chan string
 	log      *logBuffer
 }
 
@@ -38,6 +40,8 @@ func (y *yard) Login(name, password string) error {
 }
 
 func (y *yard) Attached(s Session) { y.attached <- s }
+
+func (y *yard) AttachFailed(name string, why error) { y.failed <- fmt.Sprint(name, ": ", why) }
 
 // logBuffer is what a server logs.
 type logBuffer struct {
@@ -64,7 +68,7 @@ func (l *logBuffer) String() string {
 }
 
 func newYard(opt Options) (*Server, *yard) {
-	y := &yard{attached: make(chan Session, 100), log: &logBuffer{}}
+	y := &yard{attached: make(chan Session, 100), failed: make(chan string, 100), log: &logBuffer{}}
 	opt.Logger = slog.New(slog.NewTextHandler(y.log, nil))
 	return NewServer(y, opt), y
 }

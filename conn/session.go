@@ -23,6 +23,7 @@ type session struct {
 	out    outbox
 	done   chan struct{}
 
+	named    bool // it had its name; guarded by srv.mu
 	attached bool // guarded by srv.mu
 
 	mu       sync.Mutex
@@ -77,7 +78,13 @@ func (s *session) Close(why string) {
 	s.end(fmt.Errorf("%w: %w: %s", ErrLost, ErrDropped, why), why)
 }
 
-func (s *session) Ping(ctx context.Context) error { return s.print(ctx, "ping") }
+func (s *session) Ping(ctx context.Context) error {
+	err := s.print(ctx, "ping")
+	if err != nil && ctx.Err() != nil && s.isHeld() {
+		return fmt.Errorf("%w: %w", ErrHeld, err)
+	}
+	return err
+}
 
 func (s *session) print(ctx context.Context, message string) error {
 	_, err := s.request(ctx, wire.OpPrint, map[string]any{wire.KeyMessage: message})

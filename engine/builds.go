@@ -19,6 +19,7 @@ type builds struct {
 	byRequest map[int64]*active
 	byID      map[int64]*active
 	closed    bool
+	removed   chan struct{} // closed when a build is
 	wg        sync.WaitGroup
 }
 
@@ -32,7 +33,7 @@ type active struct {
 }
 
 func newBuilds() *builds {
-	return &builds{byTicket: map[run.Ticket]*active{}, byRequest: map[int64]*active{}, byID: map[int64]*active{}}
+	return &builds{byTicket: map[run.Ticket]*active{}, byRequest: map[int64]*active{}, byID: map[int64]*active{}, removed: make(chan struct{})}
 }
 
 // tell says something to a build, now or once it is there. The caller holds mu.
@@ -143,6 +144,8 @@ func (b *builds) remove(a *active) {
 		delete(b.byRequest, a.start.Request.ID)
 	}
 	delete(b.byID, a.row.ID)
+	close(b.removed)
+	b.removed = make(chan struct{})
 }
 
 // close interrupts every build and lets none start any more.
@@ -164,6 +167,27 @@ func (b *builds) requeue(worker, reason string) {
 	for _, a := range b.byTicket {
 		if a.start.Worker == worker {
 			a.tell(func(build *run.Build) { build.Requeue(reason) })
+		}
+	}
+}
+
+// waitFor returns when no build is left on a worker, or ctx ended.
+func (b *builds) waitFor(ctx context.Context, worker string) {
+	for {
+		left := false
+		b.mu.Lock()
+		for _, a := range b.byTicket {
+			left = left || a.start.Worker == worker
+		}
+		removed := b.removed
+		b.mu.Unlock()
+		if !left {
+			return
+		}
+		select {
+		case <-removed:
+		case <-ctx.Done():
+			return
 		}
 	}
 }

@@ -38,9 +38,15 @@ type Control interface {
 	// AddChange adds a change that somebody told; one that is refused for what it is is
 	// a *change.Invalid.
 	AddChange(ctx context.Context, in change.Input) (state.Change, error)
-	// PauseWorker and UnpauseWorker keep a worker from taking builds (docs/requirements.md A5).
+	// PauseWorker keeps a worker from taking builds; UnpauseWorker lets it take them, also
+	// out of quarantine (docs/requirements.md A5).
 	PauseWorker(ctx context.Context, workerID int64, reason string, who sched.User) error
 	UnpauseWorker(ctx context.Context, workerID int64, who sched.User) error
+	// StopWorker lets a worker finish its builds and take no more; then its process is
+	// told to exit. KillWorker interrupts its builds, which are built again, and has the
+	// process exit now; it returns when that has begun.
+	StopWorker(ctx context.Context, workerID int64, reason string, who sched.User) error
+	KillWorker(ctx context.Context, workerID int64, reason string, who sched.User) error
 	// EnableScheduler turns a scheduler on or off; the setting outlives restarts.
 	EnableScheduler(ctx context.Context, schedulerID int64, enabled bool, who sched.User) error
 	// Reload evaluates the configuration again and puts it in force, or changes nothing.

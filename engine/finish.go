@@ -19,6 +19,7 @@ const maxRetries = 5
 // finish writes how a build ended, and ends its request or gives it back. While
 // the disk is full it tries again: nothing else knows of the result.
 func (m *Master) finish(a *active, o run.Order, out run.Outcome) {
+	judged := m.fleet.judge(a.start.Worker, a.start.Builder, out)
 	if again(out.Row.Results) {
 		m.dist.Retrying(a.start.Request, a.start.Worker, out.Again)
 	}
@@ -26,7 +27,7 @@ func (m *Master) finish(a *active, o run.Order, out run.Outcome) {
 		m.disk.note(state.ErrFull)
 	}
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
-		err := m.o.Store.Update(context.Background(), func(tx state.Tx) error { return m.settle(tx, o, out) })
+		err := m.o.Store.Update(context.Background(), func(tx state.Tx) error { return m.settle(tx, o, out, judged) })
 		if err == nil {
 			return
 		}
@@ -46,7 +47,12 @@ func (m *Master) finish(a *active, o run.Order, out run.Outcome) {
 }
 
 // settle is the last transaction of a build.
-func (m *Master) settle(tx state.Tx, o run.Order, out run.Outcome) error {
+func (m *Master) settle(tx state.Tx, o run.Order, out run.Outcome, judged bool) error {
+	if judged {
+		if err := m.writeWorker(tx, o.Worker.Name, func(*state.Worker) error { return nil }, "state_updated"); err != nil {
+			return err
+		}
+	}
 	request, err := state.One(tx.BuildRequests(state.Where("buildrequestid", o.Row.RequestID)))
 	if err != nil {
 		return err

@@ -24,6 +24,10 @@ type fleet struct {
 	members map[string]*member
 	leaving map[string]chan struct{}   // gone of members that left the configuration
 	orphans map[string][]state.Command // commands an earlier run of the master left, by worker
+
+	sentenced chan struct{}  // some quarantine changed; holds one
+	closed    bool           // no goroutine of wg starts any more
+	wg        sync.WaitGroup // of those who tell workers to exit
 }
 
 // member is one worker of the configuration.
@@ -35,7 +39,8 @@ type member struct {
 }
 
 func newFleet(m *Master) *fleet {
-	return &fleet{m: m, members: map[string]*member{}, leaving: map[string]chan struct{}{}, orphans: map[string][]state.Command{}}
+	return &fleet{m: m, members: map[string]*member{}, leaving: map[string]chan struct{}{}, orphans: map[string][]state.Command{},
+		sentenced: make(chan struct{}, 1)}
 }
 
 // Login implements conn.Host (docs/requirements.md A1.8).
@@ -55,6 +60,11 @@ func (m *Master) Login(name, password string) error {
 // Attached implements conn.Host: the worker gets builds until its session ends.
 func (m *Master) Attached(s conn.Session) { m.fleet.serve(s) }
 
+// AttachFailed implements conn.Host: it is a misbehaviour.
+func (m *Master) AttachFailed(name string, why error) {
+	m.fleet.blame(name, "it could not attach: "+why.Error())
+}
+
 func (f *fleet) serve(s conn.Session) {
 	gone := make(chan struct{})
 	defer close(gone)
@@ -64,7 +74,7 @@ func (f *fleet) serve(s conn.Session) {
 	}
 	f.m.recordWorker(s.Name(), func(row *state.Worker) {
 		row.Connected, row.Info = true, s.Info().Facts
-		row.Graceful = false
+		row.Graceful, row.GracefulReason, row.GracefulBy, row.GracefulAt = false, "", "", 0
 	}, "connected")
 	f.settle(s)
 	f.change(s.Name(), func(mb *member) {
@@ -135,6 +145,7 @@ func (f *fleet) settle(s conn.Session) {
 			f.mu.Unlock()
 			f.m.log.Warn("end orphaned command", "worker", s.Name(), "command", c.ID, "error", err)
 			s.Close("it did not end an orphaned command")
+			f.blame(s.Name(), fmt.Sprintf("it did not end command %s, which an earlier build left running: %v", c.ID, err))
 			return
 		}
 		if c.BuildID != 0 {
@@ -162,6 +173,33 @@ func (f *fleet) session(name string) conn.Session {
 		return mb.session
 	}
 	return nil
+}
+
+// spawn runs fn in a goroutine that close waits for.
+func (f *fleet) spawn(fn func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.closed {
+		f.wg.Go(fn)
+	}
+}
+
+// close waits for the goroutines of spawn; they end with Master.hard.
+func (f *fleet) close() {
+	f.mu.Lock()
+	f.closed = true
+	f.mu.Unlock()
+	f.wg.Wait()
+}
+
+// leave returns the session of a worker, which gets no builds any more, or nil.
+func (f *fleet) leave(name string) (s conn.Session) {
+	f.change(name, func(mb *member) {
+		if s = mb.session; s != nil {
+			mb.status.Connected = false
+		}
+	})
+	return s
 }
 
 // configure adds and removes members, and disconnects those that may no longer log
@@ -205,6 +243,7 @@ func (f *fleet) adopt(last, next *applied) map[conn.Session]string {
 			mb.status.ChangedAt = row.ChangedAt
 			mb.status.Paused, mb.status.PauseReason = row.Paused, row.PauseReason
 			mb.status.PausedBy, mb.status.PausedAt = row.PausedBy, row.PausedAt
+			mb.status.Quarantine = row.Quarantine
 		}
 		mb.keepalive = next.snapshot.Worker(name).Keepalive
 		if mb.session != nil {
@@ -239,25 +278,39 @@ func (f *fleet) remember(cmds ...state.Command) {
 	}
 }
 
-// recordWorker changes the row of a worker.
+// recordWorker changes the row of a worker, without waiting for the disk.
 func (m *Master) recordWorker(name string, change func(*state.Worker), verb string) {
 	m.o.Store.Defer(func(tx state.Tx) error {
-		row, err := state.One(tx.Workers(state.Where("name", name)))
-		if err != nil {
-			return err
-		}
-		was := row.Connected
-		change(&row)
-		if row.Connected != was || verb == "disconnected" {
-			row.ChangedAt = state.Now()
-		}
-		_, err = tx.PutWorker(row, verb)
-		return err
+		return m.writeWorker(tx, name, func(w *state.Worker) error {
+			change(w)
+			return nil
+		}, verb)
 	}, func(err error) {
 		if err != nil {
 			m.log.Error("write worker", "worker", name, "error", err)
 		}
 	})
+}
+
+// writeWorker changes the row of a worker. What the fleet holds against it is written as
+// it is now, so that rows written in another order than things happened end up right.
+func (m *Master) writeWorker(tx state.Tx, name string, change func(*state.Worker) error, verb string) error {
+	row, err := state.One(tx.Workers(state.Where("name", name)))
+	if err != nil {
+		return err
+	}
+	was := row.Connected
+	if err := change(&row); err != nil {
+		return err
+	}
+	if q, ok := m.fleet.held(name); ok {
+		row.Quarantine = q
+	}
+	if row.Connected != was || verb == "disconnected" {
+		row.ChangedAt = state.Now()
+	}
+	_, err = tx.PutWorker(row, verb)
+	return err
 }
 
 // local reports whether a worker runs inside the master.

@@ -94,7 +94,7 @@ func (s *site) start(snap *config.Snapshot, change ...func(*Options)) *running {
 	o := Options{
 		Basedir: s.dir, Store: s.store, Logs: s.logs, Logger: quietLog(), Version: "test",
 		Load:    func(context.Context) (*config.Snapshot, error) { return snap, nil },
-		Backoff: func(int64) time.Duration { return 0 },
+		Backoff: func(int64) time.Duration { return 0 }, Quarantine: func(int64) time.Duration { return 0 },
 	}
 	for _, c := range change {
 		c(&o)

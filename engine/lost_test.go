@@ -55,7 +55,11 @@ func (r *running) attach(name string) (*gate, func()) {
 	a, b := wire.Pipe()
 	g := &gate{Transport: a}
 	var wg sync.WaitGroup
-	wg.Go(func() { r.server.ServePipe(ctx, g, name) })
+	served := make(chan struct{})
+	wg.Go(func() {
+		r.server.ServePipe(ctx, g, name)
+		close(served)
+	})
 	dir := r.o.Basedir + "/remote-" + name
 	wg.Go(func() {
 		worker.Serve(ctx, b, worker.Config{Name: name, Basedir: dir, Logger: quietLog()})
@@ -65,6 +69,7 @@ func (r *running) attach(name string) (*gate, func()) {
 	leave := func() {
 		once.Do(func() {
 			a.Close("the wire was cut")
+			<-served // so that it is not the master that ends it
 			cancel()
 			wg.Wait()
 		})

@@ -37,6 +37,9 @@ type Options struct {
 	Logger   *slog.Logger // default slog.Default()
 	// Backoff is how long a request waits after its n-th lost build; nil: 1, 2, 4 ... s.
 	Backoff func(retries int64) time.Duration
+	// Quarantine is how long a worker that misbehaved gets no builds; before is how often
+	// it did since a build there went well. nil: 10, 20, 40 ... s, at most an hour.
+	Quarantine func(before int64) time.Duration
 	// ProbeDisk is how often a full disk is tried again; 0: every 3 s.
 	ProbeDisk time.Duration
 	// Ping is how often a silent worker is asked for a sign of life; 0: every 30 s.
@@ -87,11 +90,14 @@ func New(o Options) *Master {
 	if o.ProbeDisk == 0 {
 		o.ProbeDisk = 3 * time.Second
 	}
+	if o.Quarantine == nil {
+		o.Quarantine = quarantineTime
+	}
 	m := &Master{o: o, log: o.Logger, started: state.Now(), ready: make(chan struct{})}
 	m.hard, m.hurry = context.WithCancel(context.Background())
 	m.living, m.die = context.WithCancel(m.hard)
 	m.locks = run.NewLocks(func() { m.dist.LocksFreed() })
-	m.dist = dist.New(dist.Options{Store: o.Store, Locks: m.locks, Logger: o.Logger, Start: m.start, Backoff: o.Backoff})
+	m.dist = dist.New(dist.Options{Store: o.Store, Locks: m.locks, Logger: o.Logger, Start: m.start, Drained: m.drained, Backoff: o.Backoff})
 	m.fleet = newFleet(m)
 	m.builds = newBuilds()
 	m.disk = newDisk(m)
@@ -135,6 +141,7 @@ func (m *Master) Run(ctx context.Context) error {
 	}
 	wg.Go(func() { failed(m.dist.Run(services)) })
 	wg.Go(func() { m.disk.run(services) })
+	wg.Go(func() { m.fleet.release(services) })
 
 	if err := m.load(ctx); err != nil {
 		failed(err)

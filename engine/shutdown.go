@@ -41,6 +41,7 @@ func (m *Master) shutdown() {
 		m.log.Warn("disconnect workers", "error", err)
 	}
 	m.builds.wait(bound)
+	m.fleet.close()
 	err := m.o.Store.Update(bound, func(tx state.Tx) error {
 		_, err := tx.PutMaster(state.Master{Name: m.o.Name, LastActive: state.Now()})
 		return err

@@ -89,6 +89,17 @@ func (w Worker) AppendJSON(dst []byte) []byte {
 	o.bool("paused", w.Paused)
 	o.text("pause_reason", w.PauseReason)
 	o.bool("graceful", w.Graceful)
+	o.text("paused_by", w.PausedBy)
+	o.time("paused_at", w.PausedAt)
+	o.text("graceful_reason", w.GracefulReason)
+	o.text("graceful_by", w.GracefulBy)
+	o.time("graceful_at", w.GracefulAt)
+	o.time("quarantine_since", w.Quarantine.Since)
+	o.time("quarantine_until", w.Quarantine.Until)
+	o.int("quarantine_count", w.Quarantine.Count)
+	o.text("quarantine_cause", w.Quarantine.Cause)
+	o.id("quarantine_buildid", w.Quarantine.BuildID)
+	o.time("changed_at", w.ChangedAt)
 	return o.end()
 }
 

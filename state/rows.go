@@ -94,17 +94,31 @@ type Project struct {
 
 // Worker is a worker that is or was configured, and what is known of it.
 type Worker struct {
-	ID          int64          `json:"workerid"`
-	Name        string         `json:"name"`
-	Paused      bool           `json:"paused"`
-	PauseReason string         `json:"pause_reason"`
-	PausedBy    string         `json:"-"`
-	PausedAt    Time           `json:"-"`
-	Graceful    bool           `json:"graceful"`
-	Info        map[string]any `json:"workerinfo"` // admin, host, version, os_* ...; never the environment
-	Connected   bool           `json:"-"`
-	ChangedAt   Time           `json:"-"` // when Connected last changed; 0: never seen
-	Active      bool           `json:"-"`
+	ID             int64          `json:"workerid"`
+	Name           string         `json:"name"`
+	Paused         bool           `json:"paused"`
+	PauseReason    string         `json:"pause_reason"`
+	PausedBy       string         `json:"-"`
+	PausedAt       Time           `json:"-"`
+	Graceful       bool           `json:"graceful"` // will be told to exit once it builds nothing
+	GracefulReason string         `json:"graceful_reason"`
+	GracefulBy     string         `json:"-"`
+	GracefulAt     Time           `json:"-"`
+	Quarantine     Quarantine     `json:"-"`
+	Info           map[string]any `json:"workerinfo"` // admin, host, version, os_* ...; never the environment
+	Connected      bool           `json:"-"`
+	ChangedAt      Time           `json:"-"` // when Connected last changed; 0: never seen
+	Active         bool           `json:"-"`
+}
+
+// Quarantine is how a worker misbehaved, and until when it gets no builds for that
+// (docs/requirements.md A6).
+type Quarantine struct {
+	Since   Time
+	Until   Time   // 0: it gets builds
+	Count   int64  // of misbehaviours since a build there went well
+	Cause   string // of the newest
+	BuildID int64  // the build that showed it; 0: none did
 }
 
 // Scheduler is a scheduler that is or was configured.

@@ -91,6 +91,8 @@ func (h onlyHost) Attached(s conn.Session) {
 	<-s.Done()
 }
 
+func (onlyHost) AttachFailed(string, error) {}
+
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)

@@ -107,6 +107,7 @@ func TestAssign(t *testing.T) {
 		{"not configured", view([]Builder{builder(1, "w", req(1))}), "", "no-such-worker:w"},
 		{"stopping", stopping, "", "stopping:"},
 		{"disk full", full, "", "disk-full:"},
+		{"quarantined", view([]Builder{builder(1, "w", req(1))}, up("w", func(w *Worker) { w.Quarantine.Until = 1 })), "", "quarantined:w"},
 		{"the next worker takes it", view([]Builder{builder(1, "w x", req(1))}, up("w", paused), up("x")), "1@x", ""},
 		{"idle before busy", view([]Builder{builder(1, "w x", req(1))}, up("w", building("o")), up("x")), "1@x", ""},
 		{"least recently used", view([]Builder{builder(1, "w x y", req(1))}, up("w", used(3)), up("x", used(1)), up("y", used(2))), "1@x", ""},
@@ -221,7 +222,9 @@ func drawView(t *rapid.T) *View {
 	for _, n := range names[:rapid.IntRange(1, len(names)).Draw(t, "workers")] {
 		w := &Worker{
 			Name: n, Connected: rapid.Bool().Draw(t, "connected"), Paused: rapid.IntRange(0, 4).Draw(t, "paused") == 0,
-			MaxBuilds: rapid.IntRange(0, 3).Draw(t, "max_builds"), LastUsed: rapid.Uint64Range(0, 5).Draw(t, "used"), ChangedAt: 1,
+			Quarantine: state.Quarantine{Until: state.Time(max(0, rapid.IntRange(-3, 1).Draw(t, "quarantine")))},
+			Graceful:   rapid.IntRange(0, 4).Draw(t, "graceful") == 0,
+			MaxBuilds:  rapid.IntRange(0, 3).Draw(t, "max_builds"), LastUsed: rapid.Uint64Range(0, 5).Draw(t, "used"), ChangedAt: 1,
 		}
 		for i := 1; i <= builders; i++ {
 			if rapid.IntRange(0, 3).Draw(t, "running") == 0 && (w.MaxBuilds == 0 || len(w.Running) < w.MaxBuilds) {
@@ -264,7 +267,7 @@ func check(t *rapid.T, v *View, got []Assignment, reasons Reasons) {
 		switch {
 		case seen[a.Request.ID]:
 			t.Fatalf("request %d is assigned twice", a.Request.ID)
-		case !w.Connected || w.Paused:
+		case !w.Connected || w.Paused || w.Graceful || w.Quarantine.Until != 0:
 			t.Fatalf("request %d is assigned to worker %+v", a.Request.ID, w)
 		case slices.Contains(places[a.Worker], a.Builder):
 			t.Fatalf("two builds of %s on %s", a.Builder, a.Worker)

@@ -29,6 +29,9 @@ type Options struct {
 	// Start is told of every decision. It is called by the distributor's goroutine and
 	// must not wait.
 	Start func(Start)
+	// Drained is told when a worker that is graceful has no builds, once for each time
+	// it becomes so. It is called by the distributor's goroutine and must not wait.
+	Drained func(worker string)
 	// Backoff is how long a request waits after its n-th RETRY; nil: 1, 2, 4 ... s.
 	Backoff func(retries int64) time.Duration
 }

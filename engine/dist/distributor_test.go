@@ -72,6 +72,16 @@ func TestDistributorMissesNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var started []Start
 		d := bare(func(s Start) { started = append(started, s) })
+		drained := map[string]bool{}
+		busy := func(worker string) bool {
+			return slices.ContainsFunc(started, func(s Start) bool { return s.Worker == worker })
+		}
+		d.o.Drained = func(worker string) {
+			if drained[worker] || busy(worker) {
+				t.Fatalf("%s is drained; again %v, busy %v", worker, drained[worker], busy(worker))
+			}
+			drained[worker] = true
+		}
 		snap, ids := farm(6, 4)
 		lock := &config.Lock{Name: "l", MaxCount: 1}
 		for _, b := range snap.Builders[:2] {
@@ -90,7 +100,8 @@ func TestDistributorMissesNothing(t *testing.T) {
 				d.event(context.Background(), state.Event{Row: row})
 			case 2:
 				name := fmt.Sprintf("w%d", rapid.IntRange(0, 3).Draw(t, "worker"))
-				d.SetWorker(name, Status{Connected: rapid.Bool().Draw(t, "up"), Paused: rapid.IntRange(0, 3).Draw(t, "paused") == 0})
+				d.SetWorker(name, Status{Connected: rapid.Bool().Draw(t, "up"), Paused: rapid.IntRange(0, 3).Draw(t, "paused") == 0,
+					Graceful: rapid.IntRange(0, 3).Draw(t, "graceful") == 0})
 			case 3, 4:
 				if len(started) > 0 {
 					i := rapid.IntRange(0, len(started)-1).Draw(t, "which")
@@ -105,6 +116,14 @@ func TestDistributorMissesNothing(t *testing.T) {
 			}
 			d.turn()
 			d.turn() // a lock that was freed in the first turn
+			for name, w := range d.workers {
+				switch idle := w.Connected && w.Graceful && !busy(name); {
+				case !idle:
+					delete(drained, name)
+				case !drained[name]:
+					t.Fatalf("%s is idle and nobody was told", name)
+				}
+			}
 			v := d.view()
 			for id := range d.index.builders {
 				d.look(&v, id)

@@ -57,6 +57,8 @@ func (d *decision) gates(b *Builder, w *Worker, why *closed) bool {
 		code = "graceful"
 	case w.Paused:
 		code = "paused"
+	case w.Quarantine.Until != 0:
+		code = "quarantined"
 	case w.MaxBuilds > 0 && builds >= w.MaxBuilds:
 		oldest := placed
 		if len(w.Running) > 0 {
@@ -108,6 +110,11 @@ func (c *closed) reason() Reason {
 		r.Text, r.Unblock = fmt.Sprintf("worker %q takes no more builds and will shut down", c.name), "the worker connects again"
 	case "paused":
 		r.Text, r.Unblock, r.Since = pausedText(c.worker), "someone unpauses the worker", c.worker.PausedAt
+	case "quarantined":
+		q := c.worker.Quarantine
+		r.Text = fmt.Sprintf("worker %q is in quarantine: %s", c.name, q.Cause)
+		r.Unblock = "its time ends at " + q.Until.Time().UTC().Format("15:04:05") + " UTC, or someone unpauses the worker"
+		r.BuildID, r.Since = q.BuildID, q.Since
 	case "lock":
 		r.Text, r.BuildID, r.Since = c.blocker.String(), c.blocker.By.BuildID, c.blocker.Since
 		r.Unblock = c.blocker.By.Name + " releases it"

@@ -60,6 +60,7 @@ type Status struct {
 	PausedBy            string
 	PausedAt            state.Time
 	Graceful            bool
+	Quarantine          state.Quarantine
 }
 
 // SetWorker says how a worker is now.
@@ -71,8 +72,19 @@ func (d *Distributor) SetWorker(name string, s Status) {
 		}
 		w.Connected, w.Settling, w.ChangedAt, w.Graceful = s.Connected, s.Settling, s.ChangedAt, s.Graceful
 		w.Paused, w.PauseReason, w.PausedBy, w.PausedAt = s.Paused, s.PauseReason, s.PausedBy, s.PausedAt
+		w.Quarantine = s.Quarantine
 		d.mark(name)
+		d.drain(w)
 	})
+}
+
+// drain says that a worker that shall exit can.
+func (d *Distributor) drain(w *Worker) {
+	idle := w.Connected && w.Graceful && len(d.on[w.Name]) == 0
+	if idle && !w.drained {
+		d.o.Drained(w.Name)
+	}
+	w.drained = idle
 }
 
 // Opened says that a started build has its row.
@@ -130,6 +142,9 @@ func (d *Distributor) leave(t run.Ticket, p *place) {
 	})
 	delete(d.places, t)
 	d.mark(p.start.Worker)
+	if w := d.workers[p.start.Worker]; w != nil {
+		d.drain(w)
+	}
 	d.o.Locks.ReleaseAll(t)
 }
 

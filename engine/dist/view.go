@@ -58,10 +58,12 @@ type Worker struct {
 	PausedBy    string
 	PausedAt    state.Time
 	Graceful    bool // will exit when idle
+	Quarantine  state.Quarantine
 
 	MaxBuilds int // 0: no limit
 	Locks     config.LockAccesses
 	Running   []Place
+	drained   bool   // Options.Drained was told
 	LastUsed  uint64 // order in which workers got their newest build; 0: never
 }
 

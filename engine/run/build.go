@@ -30,6 +30,7 @@ type Build struct {
 	steps   []*Running
 	seq     int64 // of commands, for their ids
 	locked  time.Duration
+	blame   string // why the worker is at fault, if an EXCEPTION or RETRY follows; guarded by mu
 
 	master context.Context // ends when the master waits for nothing any longer
 
@@ -190,7 +191,19 @@ func (b *Build) lost(err error) {
 		b.end(&ending{result: config.Failure, reason: text, hard: true})
 		return
 	}
+	if !errors.Is(err, conn.ErrDropped) {
+		b.accuse(text)
+	}
 	b.end(&ending{result: config.Retry, reason: text, hard: true})
+}
+
+// accuse holds against the worker that it did something wrong. The first thing counts.
+func (b *Build) accuse(why string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.blame == "" {
+		b.blame = why
+	}
 }
 
 func (b *Build) run(ctx context.Context) {
@@ -263,6 +276,11 @@ func (b *Build) outcome() Outcome {
 		o.Row.StopReason = b.stopReason()
 		o.Again = e.again && result == config.Retry
 		o.DiskFull = e.full
+	}
+	if result == config.Exception || result == config.Retry && !o.Again {
+		b.mu.Lock()
+		o.Blame = b.blame
+		b.mu.Unlock()
 	}
 	o.Row.Complete, o.Row.CompleteAt, o.Row.Results = true, state.Now(), result
 	o.Row.LocksDuration = int64(b.locked / time.Second)

@@ -91,6 +91,7 @@ func (r *Running) Command(ctx context.Context, c Command) (CommandResult, error)
 		if x.result.Error == "" {
 			x.result.Error = "unknown error"
 		}
+		r.remote = clip(x.result.Error, 300)
 	}
 	if !errors.Is(err, conn.ErrLost) && !errors.Is(err, conn.ErrNotStopped) && !errors.Is(err, conn.ErrFrameTooBig) {
 		row.Done, row.RC, row.Failure = true, x.result.RC, clip(x.result.Error, 1024)

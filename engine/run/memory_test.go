@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"testing"
@@ -84,25 +85,31 @@ func TestResumeOfTwoLogs(t *testing.T) {
 type deaf struct {
 	conn.Session
 	closed bool
+	why    error
 }
 
 func (*deaf) Info() conn.WorkerInfo { return conn.WorkerInfo{} }
 func (*deaf) Done() <-chan struct{} { return nil }
 func (*deaf) Err() error            { return nil }
 func (d *deaf) Close(string)        { d.closed = true }
-func (*deaf) Ping(ctx context.Context) error {
+func (d *deaf) Ping(ctx context.Context) error {
 	<-ctx.Done()
-	return context.Cause(ctx)
+	return errors.Join(d.why, context.Cause(ctx))
 }
 
-// A worker that does not answer in time may be held back by another build: this one
-// is queued again, and the session is left to the other.
+// A worker that does not answer in time is to blame, unless it is held back by another
+// build: then this one is queued again. The session is left to those who watch it.
 func TestPreparationTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &deaf{}
-		o := New(order(&segments{}, s)).Run(t.Context())
-		if o.Row.Results != config.Retry || !o.Again || s.closed {
-			t.Errorf("%v, again %v, session closed %v: %s", o.Row.Results, o.Again, s.closed, o.Row.StateString)
+		for _, held := range []bool{false, true} {
+			s := &deaf{}
+			if held {
+				s.why = conn.ErrHeld
+			}
+			o := New(order(&segments{}, s)).Run(t.Context())
+			if o.Row.Results != config.Retry || o.Again != held || (o.Blame == "") != held || s.closed {
+				t.Errorf("held %v: %v, again %v, blamed %q, session closed %v: %s", held, o.Row.Results, o.Again, o.Blame, s.closed, o.Row.StateString)
+			}
 		}
 	})
 }

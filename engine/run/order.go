@@ -44,6 +44,9 @@ type Outcome struct {
 	// Again says that a build that ended RETRY was interrupted for the master's sake;
 	// it does not count as a try.
 	Again bool
+	// Blame is what the worker did wrong; "" if the build went well, or badly for
+	// another reason.
+	Blame string
 	// DiskFull says that the build ended because the master could not write.
 	DiskFull bool
 

@@ -31,11 +31,13 @@ func (p *preparation) Run(ctx context.Context, r *Running) (config.Result, error
 	if err := b.within(ctx, "reach worker "+b.o.Worker.Name, b.o.Session.Ping); err != nil {
 		switch {
 		case ctx.Err() != nil:
-		case errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, conn.ErrLost):
-			// Another build's loop may hold the session's reader back, say while the disk is
-			// slow. A session that is dead is found by its own pings.
+		case errors.Is(err, conn.ErrHeld):
+			// Another build's loop holds the session's reader back, say while the disk is slow.
 			b.Requeue(err.Error())
 		default:
+			if !errors.Is(err, conn.ErrDropped) {
+				b.accuse(err.Error())
+			}
 			b.end(&ending{result: config.Retry, reason: err.Error(), hard: true})
 		}
 		return config.Retry, err

@@ -36,8 +36,9 @@ type Running struct {
 	extra    string  // why it ended as it did: "timed out"
 	urls     []state.URL
 	result   config.Result
-	commands int64 // sent so far
-	printed  *Log  // what functions of the user print
+	commands int64  // sent so far
+	printed  *Log   // what functions of the user print
+	remote   string // what the worker said was wrong with a command
 }
 
 func newRunning(b *Build, step Step) *Running {
@@ -213,6 +214,9 @@ func (r *Running) life(base context.Context, seen int) config.Result {
 	if err != nil {
 		r.fail(err)
 		r.result = config.Worst(r.result, config.Exception)
+	}
+	if r.result == config.Exception && r.remote != "" {
+		r.b.accuse("the worker reported: " + r.remote)
 	}
 	r.finish(hidden)
 	return r.result

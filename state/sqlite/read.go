@@ -19,10 +19,11 @@ type reader struct {
 }
 
 const (
-	masterColumns    = "id, name, active, last_active"
-	builderColumns   = "id, name, description, description_format, project_id, tags, active"
-	projectColumns   = "id, name, slug, description, description_format, active"
-	workerColumns    = "id, name, paused, pause_reason, paused_by, paused_at, graceful, info, connected, changed_at, active"
+	masterColumns  = "id, name, active, last_active"
+	builderColumns = "id, name, description, description_format, project_id, tags, active"
+	projectColumns = "id, name, slug, description, description_format, active"
+	workerColumns  = "id, name, paused, pause_reason, paused_by, paused_at, graceful, graceful_reason, graceful_by, graceful_at, " +
+		"quarantine_since, quarantine_until, quarantine_count, quarantine_cause, quarantine_build, info, connected, changed_at, active"
 	schedulerColumns = "id, name, enabled, active"
 	sourceColumns    = "id, name, error, active"
 	stampColumns     = "id, branch, revision, project, repository, codebase, created_at"
@@ -220,7 +221,11 @@ func scanProject(s scanner, p *state.Project) error {
 
 func scanWorker(s scanner, w *state.Worker) error {
 	var info string
-	err := s.Scan(&w.ID, &w.Name, &w.Paused, &w.PauseReason, &w.PausedBy, (*int64)(&w.PausedAt), &w.Graceful, &info, &w.Connected, (*int64)(&w.ChangedAt), &w.Active)
+	q := &w.Quarantine
+	err := s.Scan(&w.ID, &w.Name, &w.Paused, &w.PauseReason, &w.PausedBy, (*int64)(&w.PausedAt),
+		&w.Graceful, &w.GracefulReason, &w.GracefulBy, (*int64)(&w.GracefulAt),
+		(*int64)(&q.Since), (*int64)(&q.Until), &q.Count, &q.Cause, &q.BuildID,
+		&info, &w.Connected, (*int64)(&w.ChangedAt), &w.Active)
 	if err != nil || info == "{}" {
 		return err
 	}

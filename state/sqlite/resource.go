@@ -59,6 +59,18 @@ var resources = map[string]resource{
 		"graceful":     {"graceful", flag},
 		"connected":    {"connected", flag},
 		"active":       {"active", flag},
+		"changed_at":   {"changed_at", instant},
+
+		"paused_by":          {"paused_by", plain},
+		"paused_at":          {"paused_at", instant},
+		"graceful_reason":    {"graceful_reason", plain},
+		"graceful_by":        {"graceful_by", plain},
+		"graceful_at":        {"graceful_at", instant},
+		"quarantine_since":   {"quarantine_since", instant},
+		"quarantine_until":   {"quarantine_until", instant},
+		"quarantine_count":   {"quarantine_count", number},
+		"quarantine_cause":   {"quarantine_cause", plain},
+		"quarantine_buildid": {"quarantine_build", optional},
 	}},
 	"schedulers": {"schedulers", "schedulerid", map[string]column{
 		"schedulerid": {"id", number},

@@ -151,12 +151,18 @@ func (t *tx) PutWorker(w state.Worker, verb string) (int64, error) {
 	if known && sameWorker(old, w, info) {
 		return w.ID, nil
 	}
+	q := w.Quarantine
+	values := []any{w.Paused, w.PauseReason, w.PausedBy, int64(w.PausedAt), w.Graceful, w.GracefulReason, w.GracefulBy, int64(w.GracefulAt),
+		int64(q.Since), int64(q.Until), q.Count, q.Cause, q.BuildID, info, w.Connected, int64(w.ChangedAt), w.Active}
 	if known {
-		_, err = t.c.exec(`UPDATE workers SET paused=?, pause_reason=?, paused_by=?, paused_at=?, graceful=?, info=?, connected=?, changed_at=?, active=? WHERE id=?`,
-			w.Paused, w.PauseReason, w.PausedBy, int64(w.PausedAt), w.Graceful, info, w.Connected, int64(w.ChangedAt), w.Active, w.ID)
+		_, err = t.c.exec(`UPDATE workers SET paused=?, pause_reason=?, paused_by=?, paused_at=?, graceful=?, graceful_reason=?, graceful_by=?, graceful_at=?,
+			quarantine_since=?, quarantine_until=?, quarantine_count=?, quarantine_cause=?, quarantine_build=?, info=?, connected=?, changed_at=?, active=? WHERE id=?`,
+			append(values, w.ID)...)
 	} else {
-		w.ID, err = t.c.insert(`INSERT INTO workers (name, paused, pause_reason, paused_by, paused_at, graceful, info, connected, changed_at, active) VALUES (?,?,?,?,?,?,?,?,?,?)`,
-			w.Name, w.Paused, w.PauseReason, w.PausedBy, int64(w.PausedAt), w.Graceful, info, w.Connected, int64(w.ChangedAt), w.Active)
+		w.ID, err = t.c.insert(`INSERT INTO workers (paused, pause_reason, paused_by, paused_at, graceful, graceful_reason, graceful_by, graceful_at,
+			quarantine_since, quarantine_until, quarantine_count, quarantine_cause, quarantine_build, info, connected, changed_at, active, name)
+			VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`,
+			append(values, w.Name)...)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("write worker %q: %w", w.Name, explain(err))

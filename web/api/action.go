@@ -24,6 +24,8 @@ const (
 	ActionSetPriority     Action = "set-priority"     // of a request
 	ActionPauseWorker     Action = "pause-worker"     // so that it takes no builds
 	ActionUnpauseWorker   Action = "unpause-worker"   // so that it takes them again
+	ActionStopWorker      Action = "stop-worker"      // its process exits once it is idle
+	ActionKillWorker      Action = "kill-worker"      // its process exits now
 	ActionEnableScheduler Action = "enable-scheduler" // or disable it
 	ActionReconfig        Action = "reconfig"         // load the configuration again
 	ActionUnknown         Action = "unknown"          // a path or method there is not

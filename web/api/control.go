@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -34,8 +35,10 @@ func (a *API) controlRoutes() []route {
 			"set_priority": {ActionSetPriority, []string{"priority"}, a.setPriority},
 		}),
 		post("workers/{worker}", maxBody, map[string]method{
-			"pause":   {ActionPauseWorker, reason, a.pauseWorker},
-			"unpause": {ActionUnpauseWorker, reason, a.unpauseWorker},
+			"pause":   {ActionPauseWorker, reason, a.onWorker(a.control.PauseWorker)},
+			"unpause": {ActionUnpauseWorker, reason, a.onWorker(a.unpause)},
+			"stop":    {ActionStopWorker, reason, a.onWorker(a.control.StopWorker)},
+			"kill":    {ActionKillWorker, reason, a.onWorker(a.control.KillWorker)},
 		}),
 		post("schedulers/{scheduler}", maxBody, map[string]method{
 			"enable": {ActionEnableScheduler, []string{"enabled"}, a.enableScheduler},
@@ -155,27 +158,24 @@ func (a *API) workerID(r *http.Request) (id int64, err error) {
 	return id, err
 }
 
-func (a *API) pauseWorker(r *http.Request, p params) (any, error) {
-	reason, err := p.text("reason")
-	if err != nil {
-		return nil, err
+// onWorker is a method that does something to a worker, for a reason.
+func (a *API) onWorker(do func(ctx context.Context, id int64, reason string, who sched.User) error) func(*http.Request, params) (any, error) {
+	return func(r *http.Request, p params) (any, error) {
+		reason, err := p.text("reason")
+		if err != nil {
+			return nil, err
+		}
+		id, err := a.workerID(r)
+		if err != nil {
+			return nil, err
+		}
+		return nil, do(r.Context(), id, reason, user(r))
 	}
-	id, err := a.workerID(r)
-	if err != nil {
-		return nil, err
-	}
-	return nil, a.control.PauseWorker(r.Context(), id, reason, user(r))
 }
 
-func (a *API) unpauseWorker(r *http.Request, p params) (any, error) {
-	if _, err := p.text("reason"); err != nil {
-		return nil, err
-	}
-	id, err := a.workerID(r)
-	if err != nil {
-		return nil, err
-	}
-	return nil, a.control.UnpauseWorker(r.Context(), id, user(r))
+// unpause takes a reason, as Buildbot's page sends one, and keeps none.
+func (a *API) unpause(ctx context.Context, id int64, _ string, who sched.User) error {
+	return a.control.UnpauseWorker(ctx, id, who)
 }
 
 func (a *API) enableScheduler(r *http.Request, p params) (any, error) {

@@ -85,6 +85,12 @@ func (m *master) PauseWorker(_ context.Context, id int64, reason string, who sch
 func (m *master) UnpauseWorker(_ context.Context, id int64, who sched.User) error {
 	return m.called("unpause %d %v", id, who)
 }
+func (m *master) StopWorker(_ context.Context, id int64, reason string, who sched.User) error {
+	return m.called("stop worker %d %q %v", id, reason, who)
+}
+func (m *master) KillWorker(_ context.Context, id int64, reason string, who sched.User) error {
+	return m.called("kill worker %d %q %v", id, reason, who)
+}
 func (m *master) EnableScheduler(_ context.Context, id int64, enabled bool, who sched.User) error {
 	return m.called("enable %d %v %v", id, enabled, who)
 }

@@ -44,7 +44,9 @@ var projects = &resource[state.Project]{
 var workers = &resource[state.Worker]{
 	schema: schema{name: "worker", plural: "workers", key: "workerid", columns: []column{
 		integer("workerid"), text("name"), object("connected_to"), object("workerinfo"), boolean("paused"),
-		text("pause_reason"), boolean("graceful"), object("configured_on"),
+		text("pause_reason"), boolean("graceful"), text("paused_by"), when("paused_at"), text("graceful_reason"), text("graceful_by"),
+		when("graceful_at"), when("quarantine_since"), when("quarantine_until"), integer("quarantine_count"), text("quarantine_cause"),
+		id("quarantine_buildid"), when("changed_at"), object("configured_on"),
 	}},
 	read: state.ReadTx.Workers,
 	id:   func(w *state.Worker) int64 { return w.ID },

@@ -145,11 +145,6 @@ func decodeCall(body []byte, c *call) error {
 }
 
 func noMethod(name string, methods map[string]method) error {
-	if name == "stop" || name == "kill" {
-		if _, ok := methods["pause"]; ok { // a worker
-			return &rpcError{codeMethod, http.StatusNotImplemented, fmt.Sprintf("%s of a worker is not supported yet", name)}
-		}
-	}
 	var names []string
 	for n := range methods {
 		names = append(names, n)

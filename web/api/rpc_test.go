@@ -57,6 +57,8 @@ func TestControl(t *testing.T) {
 		{"buildrequests/2", "cancel", `{"reason":"x"}`, `cancel 2 "x" anonymous`, `null`},
 		{"buildrequests/2", "set_priority", `{"priority":-7}`, `priority 2 -7 anonymous`, `null`},
 		{"workers/alpha", "pause", `{"reason":"disk"}`, `pause 1 "disk" anonymous`, `null`},
+		{"workers/alpha", "stop", `{"reason":"new disk"}`, `stop worker 1 "new disk" anonymous`, `null`},
+		{"workers/alpha", "kill", `{}`, `kill worker 1 "" anonymous`, `null`},
 		{"workers/2", "unpause", `{}`, `unpause 2 anonymous`, `null`},
 		{"schedulers/1", "enable", `{"enabled":false}`, `enable 1 false anonymous`, `null`},
 		{"masters/1", "reconfig", `{}`, `reload`, `{"generation":2,"added":["builder \"new\""],"removed":[],"changed":[],"top_level":true}`},
@@ -112,7 +114,7 @@ func TestControlRefuses(t *testing.T) {
 		{"no such master", "masters/2", rpcBody("reconfig", "{}"), nil, 404, codeInvalid, "no master"},
 		{"no such worker", "workers/gamma", rpcBody("pause", "{}"), nil, 404, codeInvalid, "no worker"},
 		{"no such force scheduler", "forceschedulers/x", rpcBody("force", "{}"), nil, 404, codeInvalid, "not found"},
-		{"stop of a worker", "workers/1", rpcBody("kill", "{}"), nil, 501, codeMethod, "not supported yet"},
+		{"no method of a worker", "workers/1", rpcBody("kil", "{}"), nil, 501, codeMethod, `did you mean \"kill\"`},
 		{"a path that only reads", "builders", stop, nil, 404, codeInvalid, "/api/v2/builders"},
 		{"no such path", "x/y", stop, nil, 404, codeInvalid, "/api/v2/x/y"},
 		{"too long", "builds/2", rpcBody("stop", `{"reason":"`+strings.Repeat("x", maxBody)+`"}`), nil, 413, codeInvalid, "too large"},
@@ -229,7 +231,7 @@ func TestPolicyGuardsEveryRoute(t *testing.T) {
 			continue
 		}
 		check("POST", path, rpcBody("nosuch", "{}"))
-		for _, method := range []string{"force", "stop", "rebuild", "cancel", "set_priority", "pause", "unpause", "enable", "reconfig"} {
+		for _, method := range []string{"force", "stop", "rebuild", "cancel", "set_priority", "pause", "unpause", "kill", "enable", "reconfig"} {
 			check("POST", path, rpcBody(method, "{}"))
 		}
 	}
@@ -238,7 +240,7 @@ func TestPolicyGuardsEveryRoute(t *testing.T) {
 		t.Errorf("the master was asked %q", calls)
 	}
 	for _, want := range []Action{ActionView, ActionViewLog, ActionExplain, ActionListen, ActionForce, ActionRebuild, ActionStopBuild,
-		ActionCancelRequest, ActionSetPriority, ActionPauseWorker, ActionUnpauseWorker, ActionEnableScheduler, ActionReconfig, ActionUnknown} {
+		ActionCancelRequest, ActionSetPriority, ActionPauseWorker, ActionUnpauseWorker, ActionStopWorker, ActionKillWorker, ActionEnableScheduler, ActionReconfig, ActionUnknown} {
 		if !actions[want] {
 			t.Errorf("no route asked for %q", want)
 		}

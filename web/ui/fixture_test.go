@@ -94,6 +94,14 @@ func (f *fixture) UnpauseWorker(_ context.Context, id int64, _ sched.User) error
 	return f.did("unpause %d", id)
 }
 
+func (f *fixture) StopWorker(_ context.Context, id int64, reason string, _ sched.User) error {
+	return f.did("stop worker %d %s", id, reason)
+}
+
+func (f *fixture) KillWorker(_ context.Context, id int64, reason string, _ sched.User) error {
+	return f.did("kill worker %d %s", id, reason)
+}
+
 func (f *fixture) EnableScheduler(_ context.Context, id int64, on bool, _ sched.User) error {
 	return f.did("enable %d %v", id, on)
 }
