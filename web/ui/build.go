@@ -12,24 +12,28 @@ import (
 
 // buildModel is /builders/<name>/<number>.
 type buildModel struct {
-	Build      buildRow      `json:"build"`
-	BuilderURL string        `json:"builder_url"`
-	WorkerURL  string        `json:"worker_url,omitempty"`
-	Reason     string        `json:"reason"`
-	Sources    []source      `json:"sourcestamps"`
-	RequestID  int64         `json:"buildrequestid"`
-	Queued     int64         `json:"queued_ms"` // from the request to the start
-	StopReason string        `json:"stop_reason,omitempty"`
-	Prev       *buildRow     `json:"prev,omitempty"`
-	Next       *buildRow     `json:"next,omitempty"`
-	Others     []buildRow    `json:"others,omitempty"` // builds of the same request: retries
-	Tab        string        `json:"tab"`              // "steps" or "properties"
-	Steps      []stepRow     `json:"steps"`
-	Hidden     int           `json:"hidden"`   // steps that are hidden
-	ShowAll    bool          `json:"show_all"` // hidden steps too
-	Selected   *stepRow      `json:"selected,omitempty"`
-	Excerpts   []excerpt     `json:"excerpts,omitempty"` // of the logs of the selected step
-	Properties []propertyRow `json:"properties"`
+	Build      buildRow   `json:"build"`
+	BuilderURL string     `json:"builder_url"`
+	WorkerURL  string     `json:"worker_url,omitempty"`
+	Reason     string     `json:"reason"`
+	Sources    []source   `json:"sourcestamps"`
+	RequestID  int64      `json:"buildrequestid"`
+	Queued     int64      `json:"queued_ms"` // from the request to the start
+	StopReason string     `json:"stop_reason,omitempty"`
+	Prev       *buildRow  `json:"prev,omitempty"`
+	Next       *buildRow  `json:"next,omitempty"`
+	Others     []buildRow `json:"others,omitempty"` // builds of the same request: retries
+	Parent     *parentRow `json:"parent,omitempty"` // the build that triggered this one
+	Children   []childRow `json:"children"`         // what it triggered
+	// MoreChildren says that there are more than Children.
+	MoreChildren bool          `json:"more_children"`
+	Tab          string        `json:"tab"` // "steps" or "properties"
+	Steps        []stepRow     `json:"steps"`
+	Hidden       int           `json:"hidden"`   // steps that are hidden
+	ShowAll      bool          `json:"show_all"` // hidden steps too
+	Selected     *stepRow      `json:"selected,omitempty"`
+	Excerpts     []excerpt     `json:"excerpts,omitempty"` // of the logs of the selected step
+	Properties   []propertyRow `json:"properties"`
 	Rebuildable,
 	Stoppable bool `json:"-"`
 }
@@ -185,7 +189,7 @@ func (rq *request) readBuild(tx state.ReadTx, b state.Build, m *buildModel) erro
 	rq.shell.Live = []string{"builds/" + id + "/*", "builds/" + id + "/steps/*/*", "builds/" + id + "/properties/*",
 		"builders/" + builder + "/builds/*/new", "builders/" + builder + "/builds/*/finished"}
 	for _, read := range []func(state.ReadTx, state.Build, *buildModel) error{
-		rq.readRequest, rq.readNeighbours, rq.readSteps, rq.readProperties,
+		rq.readRequest, rq.readChildren, rq.readNeighbours, rq.readSteps, rq.readProperties,
 	} {
 		if err := read(tx, b, m); err != nil {
 			return err
@@ -208,6 +212,9 @@ func (rq *request) readRequest(tx state.ReadTx, b state.Build, m *buildModel) er
 		return err
 	}
 	m.Reason = bs.Reason
+	if err := rq.readParent(tx, bs, m); err != nil {
+		return err
+	}
 	for _, ss := range bs.SourceStamps {
 		s := source{Codebase: ss.Codebase, Repository: ss.Repository, Project: ss.Project}
 		if ss.Branch != nil {
