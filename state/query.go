@@ -27,8 +27,8 @@ const (
 // Filter holds for a row whose field compares so to any of the values (all of them
 // for Ne). Values are string, int64, float64, bool or nil. The fields that are not
 // REST's but may be filtered on: builders, workers, schedulers "active"; builds
-// "generation"; changes "ssid"; logs "buildid"; buildsets "parent_step";
-// buildrequests "retries".
+// "generation"; changes and buildsets "ssid", which only eq compares for buildsets;
+// logs "buildid"; buildsets "parent_step"; buildrequests "retries".
 type Filter struct {
 	Field  string
 	Op     Op

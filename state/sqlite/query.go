@@ -94,6 +94,9 @@ func (s *selection) sort(name string, r resource, order []state.Order) error {
 		if err != nil {
 			return err
 		}
+		if c.kind == linked {
+			return fmt.Errorf("query %s: rows have several %s, so they cannot be in the order of it", name, o.Field)
+		}
 		if c.expr == "1" {
 			continue // a constant; in ORDER BY it would mean the first column
 		}
@@ -125,6 +128,9 @@ var operators = map[state.Op]string{
 func (s *selection) condition(c column, f state.Filter) (string, error) {
 	if f.Op == state.Contains || c.kind == texts {
 		return s.contains(c, f)
+	}
+	if c.kind == linked {
+		return s.linkedTo(c, f)
 	}
 	op, ok := operators[f.Op]
 	if !ok {
@@ -172,6 +178,23 @@ func (s *selection) among(c column, op state.Op, values []any) string {
 		return "NOT (" + cond + ")"
 	}
 	return cond
+}
+
+// linkedTo asks for rows that are linked to any of others.
+func (s *selection) linkedTo(c column, f state.Filter) (string, error) {
+	if f.Op != state.Eq {
+		return "", fmt.Errorf("it can be asked for eq, not %q", f.Op)
+	}
+	var conds []string
+	for _, v := range f.Values {
+		_, v, err := c.value(v)
+		if err != nil {
+			return "", err
+		}
+		conds = append(conds, "id IN ("+c.expr+"=?)") // a null is not there
+		s.args = append(s.args, v)
+	}
+	return join(conds, f.Op), nil
 }
 
 // contains asks for a part of a text or for an element of a list.

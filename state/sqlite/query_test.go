@@ -71,6 +71,7 @@ func TestPlans(t *testing.T) {
 		{"buildrequests", f("claimed", false), "buildrequests_unclaimed"},
 		{"buildrequests", f("claimed", false, "builderid", int64(1)), "buildrequests_unclaimed"},
 		{"buildrequests", f("buildsetid", int64(1)), "buildrequests_buildset"},
+		{"buildsets", f("ssid", int64(1)), "buildset_sourcestamps_stamp"},
 		{"buildsets", f("rebuilt_buildid", int64(1)), "buildsets_rebuilt"},
 		{"changes", f("ssid", int64(1)), "changes_sourcestamp"},
 		{"changes", f("repository", "r", "branch", "b"), "changes_line"},

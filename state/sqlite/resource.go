@@ -12,6 +12,7 @@ const (
 	plain
 	nullText // plain or NULL
 	texts    // a JSON list of strings
+	linked   // ids of other rows; "expr=one" selects the ids of this table that have it
 )
 
 // column is one field that may be filtered and sorted by.
@@ -123,6 +124,7 @@ var resources = map[string]resource{
 		"parent_step":         {"parent_step", optional},
 		"parent_relationship": {"parent_relationship", plain},
 		"rebuilt_buildid":     {"rebuilt_build_id", optional},
+		"ssid":                {"SELECT buildset_id FROM buildset_sourcestamps WHERE sourcestamp_id", linked},
 	}},
 	"buildrequests": {"buildrequests", "buildrequestid", map[string]column{
 		"buildrequestid":      {"id", number},

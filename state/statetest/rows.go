@@ -181,6 +181,16 @@ func buildsets(t *testing.T, s state.Store) {
 		t.Error("a step triggered the same buildset twice")
 	}
 	check()
+	for stamp, want := range map[any]int{bs.SourceStamps[0].ID: 1, bs.SourceStamps[1].ID: 1, int64(99): 0, nil: 0} {
+		if sets := read(t, s, func(tx state.ReadTx) ([]state.Buildset, error) { return tx.Buildsets(state.Where("ssid", stamp)) }); len(sets) != want {
+			t.Errorf("%d buildsets of source stamp %v, want %d", len(sets), stamp, want)
+		}
+	}
+	for _, q := range []state.Query{{Order: []state.Order{{Field: "ssid"}}}, {Where: []state.Filter{{Field: "ssid", Op: state.Ne, Values: []any{int64(1)}}}}} {
+		if err := s.View(t.Context(), func(tx state.ReadTx) error { _, err := tx.Buildsets(q); return err }); err == nil {
+			t.Errorf("%+v is answered", q)
+		}
+	}
 	// The first of two requests does not end the buildset, the last does, with the worst.
 	complete := func(i int, r config.Result, at state.Time) {
 		update(t, s, func(tx state.Tx) error { return tx.CompleteRequest(requests[i].ID, r, at) })

@@ -27,6 +27,7 @@ const (
 	ActionStopWorker      Action = "stop-worker"      // its process exits once it is idle
 	ActionKillWorker      Action = "kill-worker"      // its process exits now
 	ActionEnableScheduler Action = "enable-scheduler" // or disable it
+	ActionAddChange       Action = "add-change"       // tell a change
 	ActionReconfig        Action = "reconfig"         // load the configuration again
 	ActionUnknown         Action = "unknown"          // a path or method there is not
 )

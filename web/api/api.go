@@ -131,7 +131,7 @@ func (a *API) guard(action Action, next http.HandlerFunc) http.HandlerFunc {
 
 // collections whose rows this master does not have yet.
 var notYet = []string{
-	"changes", "patches", "codebases", "branches", "commits", "commits_by_revision",
+	"patches", "codebases", "branches", "commits", "commits_by_revision",
 	"test_result_sets", "results", "test_results", "data", "triggered_builds", "identifiers",
 }
 

@@ -10,6 +10,7 @@ import (
 	"buildstar/config"
 	"buildstar/config/prop"
 	"buildstar/engine"
+	"buildstar/engine/change"
 	"buildstar/engine/sched"
 	"buildstar/state"
 )
@@ -42,6 +43,9 @@ func (a *API) controlRoutes() []route {
 		}),
 		post("schedulers/{scheduler}", maxBody, map[string]method{
 			"enable": {ActionEnableScheduler, []string{"enabled"}, a.enableScheduler},
+		}),
+		post("changes", maxForceBody, map[string]method{
+			"add": {ActionAddChange, nil, a.addChange},
 		}),
 		post("masters/{master}", maxBody, map[string]method{
 			"reconfig": {ActionReconfig, []string{}, a.reconfig},
@@ -188,6 +192,17 @@ func (a *API) enableScheduler(r *http.Request, p params) (any, error) {
 		return nil, err
 	}
 	return nil, a.control.EnableScheduler(r.Context(), id, enabled, user(r))
+}
+
+// addChange adds a change from the parameters (docs/requirements.md C7) and answers its
+// id.
+func (a *API) addChange(r *http.Request, p params) (any, error) {
+	in, err := change.Decode(p)
+	if err != nil {
+		return nil, err
+	}
+	c, err := a.control.AddChange(r.Context(), in)
+	return c.ID, err
 }
 
 // reconfigured is the answer to a reload that worked; nodes are listed as they are

@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"buildstar/engine"
+	"buildstar/engine/change"
 	"buildstar/engine/sched"
 	"buildstar/state"
 )
@@ -20,9 +21,10 @@ func (e *notFound) Unwrap() error { return state.ErrNotFound }
 func statusOf(err error) int {
 	var bad *badQuery
 	var fields *sched.FieldErrors
+	var invalid *change.Invalid
 	var big *http.MaxBytesError
 	switch {
-	case errors.As(err, &bad), errors.As(err, &fields), errors.Is(err, engine.ErrConflict):
+	case errors.As(err, &bad), errors.As(err, &invalid), errors.As(err, &fields), errors.Is(err, engine.ErrConflict):
 		return http.StatusBadRequest
 	case errors.As(err, &big):
 		return http.StatusRequestEntityTooLarge

@@ -98,7 +98,7 @@ func (m *master) AddChange(_ context.Context, in change.Input) (state.Change, er
 	if err := in.Check(); err != nil {
 		return state.Change{}, err
 	}
-	return state.Change{ID: 17}, m.called("add change %s", in.Row().AppendJSON(nil))
+	return state.Change{ID: 17}, m.called("add change %s %s %q %v", in.Author, in.Branch, in.Files, in.Properties)
 }
 func (m *master) Reload(context.Context) (engine.Reloaded, error) {
 	return engine.Reloaded{Generation: 2, Diff: config.Diff{Added: []config.Key{{Kind: config.KindBuilder, Name: "new"}}, Master: true}}, m.called("reload")
@@ -233,6 +233,11 @@ func newMaster(t testing.TB) *master {
 		main := "main"
 		ss := got(tx.AddSourceStamp(state.SourceStamp{Branch: &main, Repository: "https://example.org/r.git", CreatedAt: t0}))
 		stamps := []state.SourceStamp{{ID: ss}}
+		link := "https://example.org/r/abc"
+		got(tx.AddChange(state.Change{Author: "Ann <ann@example.org>", Comments: "begin", Branch: &main, Repository: "https://example.org/r.git",
+			Revision: &link, RevLink: &link, When: t0 - 5000, ReceivedAt: t0, Files: []string{"a.c", "b <c>"}}))
+		got(tx.AddChange(state.Change{Author: "bob", Branch: &main, Repository: "https://example.org/r.git", When: t0 - 2000, ReceivedAt: t0,
+			Properties: state.Properties{"risk": {Value: int64(3), Source: "Change"}}}))
 		_, ids, err := tx.AddBuildset(state.Buildset{Reason: "first", SubmittedAt: t0, Results: -1, SourceStamps: stamps,
 			Properties: state.Properties{"owner": {Value: "ann", Source: "Force"}, "jobs": {Value: int64(4), Source: "Force"}}},
 			[]state.BuildRequest{{BuilderID: 1, SubmittedAt: t0, Results: -1}, {BuilderID: 2, SubmittedAt: t0, Results: -1, Priority: 5}})

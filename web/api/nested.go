@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"buildstar/engine/change"
 	"buildstar/state"
 )
 
@@ -33,7 +34,58 @@ func (a *API) nested(view func(path string, s *schema, serve http.HandlerFunc)) 
 	for _, build := range []string{"builds/{build}", "builders/{builder}/builds/{number}"} {
 		view(build+"/triggered_builds", &builds.schema,
 			a.cachedGet([]string{"builds", "buildsets", "buildrequests"}, collection(a, builds, a.triggeredBy)))
+		view(build+"/changes", &newestChanges.schema, a.cachedGet([]string{"changes", "builds"}, collection(a, newestChanges, a.changesOfBuild)))
 	}
+}
+
+// changesOfBuild are the changes that a build has and its builder had not built before.
+func (a *API) changesOfBuild(tx state.ReadTx, r *http.Request, _ *topology) ([]state.Filter, bool, error) {
+	b, err := a.findBuild(tx, r)
+	if err != nil {
+		return nil, true, err
+	}
+	rows, err := change.OfBuild(tx, b)
+	in := state.Filter{Field: "changeid", Op: state.Eq}
+	for i := range rows {
+		in.Values = append(in.Values, rows[i].ID)
+	}
+	return []state.Filter{in}, len(rows) == 0, err
+}
+
+// changesOfStamp are the changes that came with a source stamp.
+func changesOfStamp(tx state.ReadTx, r *http.Request, _ *topology) ([]state.Filter, bool, error) {
+	s, err := byID(sourceStamps, "sourcestamp")(tx, r)
+	return state.Where("ssid", s.ID).Where, false, err
+}
+
+// buildsOfChange are the builds of buildsets with the source stamp of a change.
+func buildsOfChange(tx state.ReadTx, r *http.Request, _ *topology) ([]state.Filter, bool, error) {
+	c, err := byID(changes, "change")(tx, r)
+	if err != nil {
+		return nil, true, err
+	}
+	sets, err := tx.Buildsets(state.Where("ssid", c.SourceStamp.ID))
+	if err != nil {
+		return nil, true, err
+	}
+	return ofSets(tx, sets)
+}
+
+// ofSets are the builds of buildsets.
+func ofSets(tx state.ReadTx, sets []state.Buildset) ([]state.Filter, bool, error) {
+	if len(sets) == 0 {
+		return nil, true, nil
+	}
+	in := state.Filter{Field: "buildsetid", Op: state.Eq}
+	for i := range sets {
+		in.Values = append(in.Values, sets[i].ID)
+	}
+	asked, err := tx.BuildRequests(state.Query{Where: []state.Filter{in}})
+	f := state.Filter{Field: "buildrequestid", Op: state.Eq}
+	for i := range asked {
+		f.Values = append(f.Values, asked[i].ID)
+	}
+	return []state.Filter{f}, len(asked) == 0, err
 }
 
 // ofOneMaster finds what a path names below a master; there is one.
@@ -75,19 +127,10 @@ func (a *API) triggeredBy(tx state.ReadTx, r *http.Request, _ *topology) ([]stat
 		return nil, true, err
 	}
 	sets, err := tx.Buildsets(state.Where("parent_buildid", b.ID))
-	if err != nil || len(sets) == 0 {
+	if err != nil {
 		return nil, true, err
 	}
-	in := state.Filter{Field: "buildsetid", Op: state.Eq}
-	for i := range sets {
-		in.Values = append(in.Values, sets[i].ID)
-	}
-	asked, err := tx.BuildRequests(state.Query{Where: []state.Filter{in}})
-	f := state.Filter{Field: "buildrequestid", Op: state.Eq}
-	for i := range asked {
-		f.Values = append(f.Values, asked[i].ID)
-	}
-	return []state.Filter{f}, len(asked) == 0, err
+	return ofSets(tx, sets)
 }
 
 // later are collections that Buildbot has and this master does not fill yet, by the
@@ -97,13 +140,9 @@ func (a *API) later(view func(path string, s *schema, serve http.HandlerFunc)) {
 	add := func(path, plural string, find func(tx state.ReadTx, r *http.Request) error) {
 		view(path, nil, a.uncached(a.none(plural, find)))
 	}
-	for _, top := range []string{"changes", "codebases"} {
-		add(top, top, nil)
-	}
-	add("sourcestamps/{sourcestamp}/changes", "changes", exists(byID(sourceStamps, "sourcestamp")))
+	add("codebases", "codebases", nil)
 	add("builders/{builder}/test_result_sets", "test_result_sets", exists(a.findBuilder))
 	for _, build := range []string{"builds/{build}", "builders/{builder}/builds/{number}"} {
-		add(build+"/changes", "changes", exists(a.findBuild))
 		add(build+"/data", "build_data", exists(a.findBuild))
 		add(build+"/test_result_sets", "test_result_sets", exists(a.findBuild))
 	}

@@ -65,6 +65,7 @@ func TestColumnsAreMembers(t *testing.T) {
 	check(t, workers, w)
 	check(t, schedulers, w)
 	check(t, changeSources, w)
+	check(t, changes, w)
 	check(t, sourceStamps, w)
 	check(t, buildsets, w)
 	check(t, requests, w)

@@ -19,6 +19,7 @@ func (a *API) readRoutes() []route {
 		{&builds.schema, rows(a, builds, everything)},
 		{&requests.schema, rows(a, requests, everything)},
 		{&buildsets.schema, rows(a, buildsets, everything)},
+		{&changes.schema, rows(a, changes, everything)},
 		{&changeSources.schema, rows(a, changeSources, everything)},
 		{&forms.schema, a.cachedGet([]string{"schedulers", "builders"}, a.formList(false))},
 		{&logRows.schema, rows(a, logRows, everything)},
@@ -56,6 +57,9 @@ func (a *API) readRoutes() []route {
 	view("workers/{worker}/builds", &builds.schema, rows(a, builds, ofWorker))
 	view("schedulers/{scheduler}", &schedulers.schema, row(a, schedulers, byID(schedulers, "scheduler")))
 	view("forceschedulers/{scheduler}", &forms.schema, a.cachedGet([]string{"schedulers"}, a.formItem))
+	view("changes/{change}", &changes.schema, row(a, changes, byID(changes, "change")))
+	view("changes/{change}/builds", &builds.schema, a.cachedGet([]string{"builds", "buildsets", "buildrequests"}, collection(a, builds, buildsOfChange)))
+	view("sourcestamps/{sourcestamp}/changes", &changes.schema, rows(a, changes, changesOfStamp))
 	view("sourcestamps/{sourcestamp}", &sourceStamps.schema, row(a, sourceStamps, byID(sourceStamps, "sourcestamp")))
 
 	view("buildsets/{buildset}", &buildsets.schema, row(a, buildsets, byID(buildsets, "buildset")))

@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 
 	"buildstar/state"
 )
@@ -103,6 +104,24 @@ var sourceStamps = &resource[state.SourceStamp]{
 	id:     func(s *state.SourceStamp) int64 { return s.ID },
 	append: func(dst []byte, s *state.SourceStamp, _ *world) []byte { return s.AppendJSON(dst) },
 }
+
+var changes = &resource[state.Change]{
+	schema: schema{name: "change", plural: "changes", key: "changeid", columns: []column{
+		integer("changeid"), text("author"), optional("committer"), optional("branch"), optional("category"), text("codebase"),
+		text("comments"), list("files"), {name: "parent_changeids", kind: kindList, derived: hasParent}, text("project"), object("properties"),
+		text("repository"), optional("revision"), optional("revlink"), when("when_timestamp"), object("sourcestamp"),
+	}},
+	read:   state.ReadTx.Changes,
+	id:     func(c *state.Change) int64 { return c.ID },
+	append: func(dst []byte, c *state.Change, _ *world) []byte { return c.AppendJSON(dst) },
+}
+
+// newestChanges are changes that come in the order of a history.
+var newestChanges = func() *resource[state.Change] {
+	res := *changes
+	res.order = []state.Order{{Field: "changeid", Desc: true}}
+	return &res
+}()
 
 var buildsets = &resource[state.Buildset]{
 	schema: schema{name: "buildset", plural: "buildsets", key: "bsid", columns: []column{
@@ -211,4 +230,20 @@ func isActive(f state.Filter) ([]state.Filter, bool, error) {
 		return state.Where("active", true).Where, false, nil
 	}
 	return nil, true, nil
+}
+
+// hasParent compares the list of the parents of a change, which has at most one.
+func hasParent(f state.Filter) ([]state.Filter, bool, error) {
+	if f.Op != state.Contains {
+		return nil, false, fmt.Errorf("parent_changeids is a list: use parent_changeids__contains")
+	}
+	for i, v := range f.Values {
+		id, err := strconv.ParseInt(fmt.Sprint(v), 10, 64)
+		if err != nil {
+			return nil, false, fmt.Errorf("parent_changeids: want a whole number, got %q", clip(fmt.Sprint(v)))
+		}
+		f.Values[i] = id
+	}
+	f.Op = state.Eq
+	return []state.Filter{f}, false, nil
 }

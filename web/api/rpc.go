@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"time"
 
+	"buildstar/engine/change"
 	"buildstar/engine/sched"
 	"buildstar/state"
 )
@@ -164,9 +165,12 @@ func (a *API) failCall(w http.ResponseWriter, r *http.Request, c *call, err erro
 	var message any = err.Error()
 	var rpc *rpcError
 	var fields *sched.FieldErrors
+	var invalidChange *change.Invalid
 	switch {
 	case errors.As(err, &rpc):
 		code, status = rpc.code, rpc.status
+	case errors.As(err, &invalidChange):
+		code = codeParams
 	case errors.As(err, &fields):
 		code, message = codeParams, fields.Fields
 	case status == http.StatusServiceUnavailable:

@@ -61,6 +61,7 @@ func TestControl(t *testing.T) {
 		{"workers/alpha", "kill", `{}`, `kill worker 1 "" anonymous`, `null`},
 		{"workers/2", "unpause", `{}`, `unpause 2 anonymous`, `null`},
 		{"schedulers/1", "enable", `{"enabled":false}`, `enable 1 false anonymous`, `null`},
+		{"changes", "add", `{"who":"ann","branch":"main","files":["a","b"],"properties":{"jobs":4}}`, `add change ann main ["a" "b"] map[jobs:4]`, `17`},
 		{"masters/1", "reconfig", `{}`, `reload`, `{"generation":2,"added":["builder \"new\""],"removed":[],"changed":[],"top_level":true}`},
 	} {
 		status, body := post(t, srv.URL+"/api/v2/"+tt.path, rpcBody(tt.method, tt.params), nil)
@@ -110,6 +111,8 @@ func TestControlRefuses(t *testing.T) {
 		{"and another", "schedulers/1", rpcBody("enable", `{"enabled":"yes"}`), nil, 400, codeParams, "true or false"},
 		{"builder", "forceschedulers/force", rpcBody("force", `{"builderid":"x"}`), nil, 400, codeParams, "number"},
 		{"builder 0", "forceschedulers/force", rpcBody("force", `{"builderid":0}`), nil, 400, codeParams, "positive"},
+		{"a change without author", "changes", rpcBody("add", `{}`), nil, 400, codeParams, "author is missing"},
+		{"a field of a change", "changes", rpcBody("add", `{"author":"a","brnach":"b","files":"f"}`), nil, 400, codeParams, `did you mean \"branch\"?; files: want a list`},
 		{"no such build", "builds/99", stop, nil, 404, codeInvalid, "no build"},
 		{"no such master", "masters/2", rpcBody("reconfig", "{}"), nil, 404, codeInvalid, "no master"},
 		{"no such worker", "workers/gamma", rpcBody("pause", "{}"), nil, 404, codeInvalid, "no worker"},

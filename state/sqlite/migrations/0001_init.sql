@@ -147,6 +147,7 @@ CREATE TABLE buildset_sourcestamps (
   sourcestamp_id INTEGER NOT NULL REFERENCES sourcestamps (id),
   PRIMARY KEY (buildset_id, position)
 );
+CREATE INDEX buildset_sourcestamps_stamp ON buildset_sourcestamps (sourcestamp_id);
 
 CREATE TABLE buildrequests (
   id           INTEGER PRIMARY KEY,
