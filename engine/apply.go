@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"buildstar/config"
+	"buildstar/engine/sched"
 	"buildstar/state"
 )
 
@@ -84,6 +85,8 @@ func (m *Master) prepare(ctx context.Context, s *config.Snapshot) (p prepared, e
 // commit makes a prepared configuration the one in force.
 func (m *Master) commit(p prepared) Reloaded {
 	next := p.next
+	diff := config.Compare(m.Snapshot(), next.snapshot)
+	m.schedulers.stop(diff.Kept)
 	last := m.current.Swap(next)
 	m.mu.Lock()
 	m.problems = nil
@@ -94,7 +97,8 @@ func (m *Master) commit(p prepared) Reloaded {
 	m.locals.configure(next.snapshot)
 	m.doors.commit(p.doors)
 	p.parts.commit()
-	done := Reloaded{Generation: next.generation, Diff: config.Compare(last.snapshot, next.snapshot)}
+	m.schedulers.start(next)
+	done := Reloaded{Generation: next.generation, Diff: diff}
 	m.log.Info("configuration in force", append([]any{"generation", next.generation,
 		"builders", len(next.snapshot.Builders), "workers", len(next.snapshot.Workers)}, logged(done.Diff)...)...)
 	return done
@@ -142,20 +146,24 @@ func (a *applied) write(tx state.Tx) (err error) {
 	return err
 }
 
-// writeSchedulers keeps what was enabled or disabled by hand.
+// writeSchedulers keeps what was enabled or disabled by hand. A scheduler that is new
+// follows what comes from now on.
 func (a *applied) writeSchedulers(tx state.Tx) (names []string, err error) {
 	rows, err := tx.Schedulers(state.Query{})
 	if err != nil {
 		return nil, err
 	}
-	off := map[string]bool{}
+	off, active := map[string]bool{}, map[string]bool{}
 	for _, r := range rows {
-		off[r.Name] = !r.Enabled
+		off[r.Name], active[r.Name] = !r.Enabled, r.Active
 	}
 	for _, s := range a.snapshot.Schedulers {
 		name := s.Key().Name
 		names = append(names, name)
 		if a.schedulers[name], err = tx.PutScheduler(state.Scheduler{Name: name, Enabled: !off[name], Active: true}); err != nil {
+			return nil, err
+		}
+		if err := sched.Join(tx, s, !active[name]); err != nil {
 			return nil, err
 		}
 	}

@@ -51,14 +51,15 @@ type Master struct {
 	o   Options
 	log *slog.Logger
 
-	dist   *dist.Distributor
-	locks  *run.Locks
-	server *conn.Server
-	fleet  *fleet
-	builds *builds
-	disk   *disk
-	doors  *doors
-	locals *locals
+	dist       *dist.Distributor
+	locks      *run.Locks
+	server     *conn.Server
+	fleet      *fleet
+	builds     *builds
+	disk       *disk
+	doors      *doors
+	locals     *locals
+	schedulers *schedulers
 
 	epoch   int64
 	current atomic.Pointer[applied]
@@ -103,6 +104,7 @@ func New(o Options) *Master {
 	m.disk = newDisk(m)
 	m.doors = newDoors(m)
 	m.locals = newLocals(m)
+	m.schedulers = newSchedulers(m)
 	m.current.Store(&applied{snapshot: config.New(config.Snapshot{})})
 	return m
 }

@@ -18,6 +18,7 @@ func (m *Master) shutdown() {
 	m.die()
 	m.reloads.close()
 	m.waitApplied()
+	m.schedulers.wait()
 	m.dist.SetStopping()
 	if n := m.builds.count(); n > 0 {
 		m.log.Info("shutting down: running builds are interrupted and queued again", "builds", n, "at most", gracePeriod)

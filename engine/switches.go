@@ -8,7 +8,8 @@ import (
 	"buildstar/state"
 )
 
-// EnableScheduler implements Control.
+// EnableScheduler implements Control. What came while a scheduler was disabled is lost
+// to it.
 func (m *Master) EnableScheduler(ctx context.Context, schedulerID int64, enabled bool, who sched.User) error {
 	var name string
 	err := m.o.Store.Update(ctx, func(tx state.Tx) error {
@@ -16,7 +17,13 @@ func (m *Master) EnableScheduler(ctx context.Context, schedulerID int64, enabled
 		if err != nil {
 			return err
 		}
-		name, row.Enabled = row.Name, enabled
+		name = row.Name
+		if s := m.Snapshot().Scheduler(name); s != nil && enabled && !row.Enabled {
+			if err := sched.Join(tx, s, true); err != nil {
+				return err
+			}
+		}
+		row.Enabled = enabled
 		_, err = tx.PutScheduler(row)
 		return err
 	})

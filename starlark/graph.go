@@ -354,8 +354,9 @@ func undefined[N config.Node](g *graph, o *spec.Object, code, param string, k co
 	g.e.report(p)
 }
 
-// checkSchedulers reports builders that schedulers name and do not exist, and
-// returns those that are scheduled; sure is false if there may be more.
+// checkSchedulers reports builders and schedulers that schedulers name and do not
+// exist, and returns the builders that are scheduled; sure is false if there may be
+// more.
 func (g *graph) checkSchedulers() (scheduled map[string]bool, sure bool) {
 	scheduled = make(map[string]bool)
 	sure = len(g.schedulers.all) > 0 && !g.schedulers.vague && !g.schedulers.unknown && !g.e.env.Leaked()
@@ -367,6 +368,11 @@ func (g *graph) checkSchedulers() (scheduled map[string]bool, sure bool) {
 		for _, b := range s.node.Builders() {
 			scheduled[b] = true
 			undefined(g, s.Object, "undefined-builder", "builderNames", config.Key{Kind: config.KindBuilder, Name: b}, &g.builders)
+		}
+		for param, k := range s.node.Refs() {
+			if k.Kind == config.KindScheduler {
+				undefined(g, s.Object, "undefined-scheduler", param, k, &g.schedulers)
+			}
 		}
 	}
 	return scheduled, sure && !g.misnamed("undefined-builder")

@@ -105,13 +105,18 @@ type testScheduler struct {
 	config.At
 	Name         string   `star:"name"`
 	BuilderNames []string `star:"builderNames"`
+	Upstream     string   `star:"upstream,optional"`
 }
 
 func (s *testScheduler) Key() config.Key {
 	return config.Key{Kind: config.KindScheduler, Name: s.Name}
 }
 func (s *testScheduler) Refs() iter.Seq2[string, config.Key] {
-	return func(func(string, config.Key) bool) {}
+	return func(yield func(string, config.Key) bool) {
+		if s.Upstream != "" {
+			yield("upstream", config.Key{Kind: config.KindScheduler, Name: s.Upstream})
+		}
+	}
 }
 func (s *testScheduler) Type() string       { return "ForceScheduler" }
 func (s *testScheduler) Builders() []string { return s.BuilderNames }

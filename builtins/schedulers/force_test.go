@@ -280,8 +280,6 @@ func TestForceSchedulerProblems(t *testing.T) {
 		{with(`branch=3`), "not-supported", "branch", "not supported yet"},
 		{with(`label=3`), "wrong-type", "label", "want string"},
 		{with(`propertes=[]`), "unknown-parameter", "propertes", "no such parameter"},
-		{`x = schedulers.SingleBranchScheduler(name="a")`, "not-supported", "", "not supported yet"},
-		{`x = schedulers.Nightly(name="a", builderNames=[])`, "not-supported", "", "not supported yet"},
 		{`x = schedulers.Triggerable(name="a", builderNames=[])`, "bad-value", "builderNames", "no builder is named"},
 		{`x = schedulers.Try_Userpass("a")`, "not-supported", "", "not supported yet"},
 	}

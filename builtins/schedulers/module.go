@@ -7,20 +7,15 @@ import "buildstar/starlark/spec"
 // Module is the namespace schedulers of master.star.
 var Module = &spec.Module{
 	Name:    "schedulers",
-	Classes: []*spec.Class{ForceScheduler, Triggerable},
+	Classes: []*spec.Class{ForceScheduler, SingleBranchScheduler, AnyBranchScheduler, Dependent, Triggerable, Periodic, Nightly},
 	Unsupported: map[string]string{
-		"SingleBranchScheduler": byForce,
-		"AnyBranchScheduler":    byForce,
-		"Dependent":             byForce,
-		"Periodic":              byForce,
-		"Nightly":               byForce,
-		"NightlyTriggerable":    byForce,
-		"Timed":                 byForce,
-		"Try_Jobdir":            byForce,
-		"Try_Userpass":          byForce,
-		"BaseScheduler":         byForce,
-		"BaseBasicScheduler":    byForce,
-		"Scheduler":             "since Buildbot 0.9 it is SingleBranchScheduler, which is not supported yet either",
+		"NightlyTriggerable": byForce,
+		"Timed":              "use schedulers.Periodic or schedulers.Nightly",
+		"Try_Jobdir":         byForce,
+		"Try_Userpass":       byForce,
+		"BaseScheduler":      "it is the base of the others",
+		"BaseBasicScheduler": "it is the base of the others",
+		"Scheduler":          "since Buildbot 0.9 it is SingleBranchScheduler",
 	},
 }
 

@@ -14,6 +14,7 @@ import (
 var Module = &spec.Module{
 	Name: "util",
 	Classes: []*spec.Class{
+		ChangeFilter,
 		BuilderConfig, BuildFactory, Project, MasterLock, WorkerLock,
 		Interpolate, Property, Transform, Renderer, FlattenList,
 		ShellArg, StringParameter, TextParameter, IntParameter, BooleanParameter, FixedParameter, ChoiceStringParameter,
@@ -43,7 +44,6 @@ var results = []string{"SUCCESS", "WARNINGS", "FAILURE", "SKIPPED", "EXCEPTION",
 var unsupported = map[string]string{
 	"WithProperties":    `write util.Interpolate: "%(prop:NAME)s" for "%(NAME)s"`,
 	"Secret":            `inside a string, util.Interpolate("%(secret:NAME)s") is understood`,
-	"ChangeFilter":      "schedulers that follow changes come with it",
 	"BasicBuildFactory": useFactory, "BasicSVN": useFactory, "CPAN": useFactory, "Distutils": useFactory,
 	"GNUAutoconf": useFactory, "QuickBuildFactory": useFactory, "Trial": useFactory,
 

@@ -20,7 +20,7 @@ y = util.Results[util.FAILURE]`)
 
 // What Buildbot has and this master does not is told apart from what nobody has.
 func TestUnsupportedNames(t *testing.T) {
-	for _, name := range []string{"Secret", "WithProperties", "ChangeFilter", "NestedParameter", "InheritBuildParameter", "WorkerChoiceParameter",
+	for _, name := range []string{"Secret", "WithProperties", "SourceStampFilter", "NestedParameter", "InheritBuildParameter", "WorkerChoiceParameter",
 		"FileParameter", "AnyPropertyParameter", "PatchParameter", "JanitorConfigurator", "GitHubAuth", "Authz", "Codebase"} {
 		testProblems(t, []badCall{{"util." + name + "(1, b=2)", "not-supported", "", "not supported yet"}})
 	}

@@ -4,7 +4,9 @@ package sched
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"slices"
 
 	"buildstar/config"
 	"buildstar/state"
@@ -87,5 +89,19 @@ type Host struct {
 	Store state.Store
 	// Submit adds a buildset within a transaction of Store.
 	Submit func(tx state.Tx, b Buildset) error
-	Log    *slog.Logger
+	// Builders are the names of those that are configured.
+	Builders func() []string
+	Log      *slog.Logger
+}
+
+// unknown returns an error about the first name that no builder has: a function may
+// return any.
+func (h Host) unknown(names []string) error {
+	all := h.Builders()
+	for _, name := range names {
+		if !slices.Contains(all, name) {
+			return fmt.Errorf("there is no builder %q", name)
+		}
+	}
+	return nil
 }

@@ -120,7 +120,8 @@ func configure(slots map[string]string) string {
 c["workers"] = [%s, worker.LocalWorker("spare"), worker.LocalWorker("other")]
 c["projects"] = [%s, util.Project("other", slug = "slug-of-other")]
 c["builders"] = [%s, util.BuilderConfig(name = "every", workernames = [w.name for w in c["workers"]], factory = util.BuildFactory([]))]
-c["schedulers"] = [%s, schedulers.ForceScheduler(name = "all", builderNames = [b.name for b in c["builders"]])]
+c["schedulers"] = [%s, schedulers.ForceScheduler(name = "all", builderNames = [b.name for b in c["builders"]]),
+    schedulers.ForceScheduler(name = "rest", builderNames = ["every"])]
 %s
 `, s["worker"], s["project"], s["builder"], s["scheduler"], s["keys"])
 }
@@ -151,6 +152,8 @@ func place(class, expr string) string {
 		return configure(map[string]string{"locks": "[" + expr + "]"})
 	case name == "CodebaseParameter":
 		return configure(map[string]string{"codebases": "[" + expr + "]"})
+	case name == "ChangeFilter":
+		return configure(map[string]string{"scheduler": `schedulers.SingleBranchScheduler("s", builderNames = ["every"], change_filter = ` + expr + `)`})
 	case name == "UserNameParameter" && strings.Contains(expr, "multiple"): // username takes one text
 		return configure(map[string]string{"username": `util.StringParameter("who")`, "parameters": "[" + expr + "]"})
 	case name == "RevlinkMatch":
@@ -168,14 +171,19 @@ func place(class, expr string) string {
 // reloadValues are values for which the plain configuration would have a problem, and
 // those of arguments without a name.
 var reloadValues = map[string]string{
-	"worker.Worker.name":                     `"renamed"`,
-	"worker.LocalWorker.name":                `"renamed"`,
-	"util.Project.name":                      `"renamed"`,
-	"util.BuilderConfig.name":                `"renamed"`,
-	"schedulers.ForceScheduler.builderNames": `["every"]`,
-	"schedulers.ForceScheduler.codebases":    `["other"]`,
-	"schedulers.Triggerable.builderNames":    `["every"]`,
-	"util.FlattenList.nestedlist":            `[["other"]]`,
+	"worker.Worker.name":                            `"renamed"`,
+	"worker.LocalWorker.name":                       `"renamed"`,
+	"util.Project.name":                             `"renamed"`,
+	"util.BuilderConfig.name":                       `"renamed"`,
+	"schedulers.ForceScheduler.builderNames":        `["every"]`,
+	"schedulers.ForceScheduler.codebases":           `["other"]`,
+	"schedulers.Triggerable.builderNames":           `["every"]`,
+	"util.FlattenList.nestedlist":                   `[["other"]]`,
+	"schedulers.SingleBranchScheduler.builderNames": `["b"]`,
+	"schedulers.AnyBranchScheduler.builderNames":    `["b"]`,
+	"schedulers.Dependent.builderNames":             `["b"]`,
+	"schedulers.Periodic.builderNames":              `["b"]`,
+	"schedulers.Nightly.builderNames":               `["b"]`,
 }
 
 // bare writes a call.
