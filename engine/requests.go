@@ -161,6 +161,10 @@ func (m *Master) Explain(ctx context.Context, requestID int64) (dist.Explanation
 		}
 		if ok {
 			waiting.Builder = x.Builder
+			err := m.o.Store.View(ctx, func(tx state.ReadTx) error { return noteWaiters(tx, requestID, &waiting) })
+			if err != nil {
+				return x, fmt.Errorf("explain request %d: %w", requestID, err)
+			}
 			return waiting, nil
 		}
 	}

@@ -209,7 +209,47 @@ c["builders"] = [b for b in c["builders"] if b.name not in ["top", "slow"]] + [
 		return len(builds) == 2 && builds[0].Results == config.Cancelled
 	})
 	m.letGo()
-	if top := m.finished(id); top.Results != config.Success || top.Number != 2 {
+	if top := m.finished(id); top.Results != config.Success || top.Number < 2 {
 		t.Errorf("%+v", top)
+	}
+}
+
+// A request that waits for the worker of a build that waits for it will wait for ever,
+// and says so; others hear what that build does.
+func TestTriggerExplained(t *testing.T) {
+	m := newMaster(t, `
+c["workers"] = [worker.LocalWorker("only", max_builds = 1)]
+c["builders"] = [
+    builder("top", steps.Trigger(schedulerNames = ["below"], waitForFinish = True), workernames = ["only"]),
+    builder("low", workernames = ["only"]),
+]
+c["schedulers"] = [
+    schedulers.ForceScheduler(name = "force", builderNames = ["top", "low"]), schedulers.Triggerable(name = "below", builderNames = ["low"]),
+]`)
+	id := m.submit("top")
+	m.await("the build waits", func(tx state.ReadTx) bool {
+		b := must(tx.Builds(state.Query{}))
+		return len(b) == 1 && b[0].StateString == "waiting for builds it triggered"
+	})
+	other := m.submit("low")
+	const busy = `worker "only" has 1 of at most 1 builds, the oldest is top #1, which waits for `
+	for request, want := range map[int64]string{
+		2:     busy + "this build; someone stops one of them, or there is room for both",
+		other: busy + "builds it triggered; top #1 finishes",
+	} {
+		x, err := m.Explain(t.Context(), request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, r := range x.Reasons {
+			got = append(got, r.Text+"; "+r.Unblock)
+		}
+		if len(got) == 0 || got[len(got)-1] != want {
+			t.Errorf("request %d: %q, want %q", request, got, want)
+		}
+	}
+	if x, err := m.Explain(t.Context(), id); err != nil || x.Summary != "build #1: waiting for builds it triggered" {
+		t.Errorf("%+v, %v", x, err)
 	}
 }
