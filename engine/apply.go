@@ -98,6 +98,7 @@ func (m *Master) commit(p prepared) Reloaded {
 	m.doors.commit(p.doors)
 	p.parts.commit()
 	m.schedulers.start(next)
+	m.sources.configure(next.snapshot)
 	done := Reloaded{Generation: next.generation, Diff: diff}
 	m.log.Info("configuration in force", append([]any{"generation", next.generation,
 		"builders", len(next.snapshot.Builders), "workers", len(next.snapshot.Workers)}, logged(done.Diff)...)...)

@@ -49,6 +49,8 @@ type Control interface {
 	KillWorker(ctx context.Context, workerID int64, reason string, who sched.User) error
 	// EnableScheduler turns a scheduler on or off; the setting outlives restarts.
 	EnableScheduler(ctx context.Context, schedulerID int64, enabled bool, who sched.User) error
+	// PollChanges makes a change source look for changes now.
+	PollChanges(ctx context.Context, name string, who sched.User) error
 	// Reload evaluates the configuration again and puts it in force, or changes nothing.
 	Reload(ctx context.Context) (Reloaded, error)
 	// Explain says why a request waits.

@@ -42,6 +42,9 @@ type Options struct {
 	Quarantine func(before int64) time.Duration
 	// ProbeDisk is how often a full disk is tried again; 0: every 3 s.
 	ProbeDisk time.Duration
+	// SourcePause is how long a change source that ended by itself waits before it runs
+	// again; it doubles each time. 0: 1 s.
+	SourcePause time.Duration
 	// Ping is how often a silent worker is asked for a sign of life; 0: every 30 s.
 	Ping time.Duration
 }
@@ -60,6 +63,7 @@ type Master struct {
 	doors      *doors
 	locals     *locals
 	schedulers *schedulers
+	sources    *sources
 
 	epoch   int64
 	current atomic.Pointer[applied]
@@ -94,6 +98,9 @@ func New(o Options) *Master {
 	if o.Quarantine == nil {
 		o.Quarantine = quarantineTime
 	}
+	if o.SourcePause == 0 {
+		o.SourcePause = time.Second
+	}
 	m := &Master{o: o, log: o.Logger, started: state.Now(), ready: make(chan struct{})}
 	m.hard, m.hurry = context.WithCancel(context.Background())
 	m.living, m.die = context.WithCancel(m.hard)
@@ -105,6 +112,7 @@ func New(o Options) *Master {
 	m.doors = newDoors(m)
 	m.locals = newLocals(m)
 	m.schedulers = newSchedulers(m)
+	m.sources = newSources(m)
 	m.current.Store(&applied{snapshot: config.New(config.Snapshot{})})
 	return m
 }

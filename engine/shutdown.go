@@ -18,6 +18,7 @@ func (m *Master) shutdown() {
 	m.die()
 	m.reloads.close()
 	m.waitApplied()
+	m.sources.close()
 	m.schedulers.wait()
 	m.dist.SetStopping()
 	if n := m.builds.count(); n > 0 {

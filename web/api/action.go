@@ -28,6 +28,7 @@ const (
 	ActionKillWorker      Action = "kill-worker"      // its process exits now
 	ActionEnableScheduler Action = "enable-scheduler" // or disable it
 	ActionAddChange       Action = "add-change"       // tell a change
+	ActionPollChanges     Action = "poll-changes"     // make a change source look now
 	ActionReconfig        Action = "reconfig"         // load the configuration again
 	ActionUnknown         Action = "unknown"          // a path or method there is not
 )

@@ -47,6 +47,9 @@ func (a *API) controlRoutes() []route {
 		post("changes", maxForceBody, map[string]method{
 			"add": {ActionAddChange, nil, a.addChange},
 		}),
+		post("changesources/{changesource}", maxBody, map[string]method{
+			"poll": {ActionPollChanges, []string{}, a.pollChanges},
+		}),
 		post("masters/{master}", maxBody, map[string]method{
 			"reconfig": {ActionReconfig, []string{}, a.reconfig},
 		}),
@@ -203,6 +206,18 @@ func (a *API) addChange(r *http.Request, p params) (any, error) {
 	}
 	c, err := a.control.AddChange(r.Context(), in)
 	return c.ID, err
+}
+
+func (a *API) pollChanges(r *http.Request, _ params) (any, error) {
+	var c state.ChangeSource
+	err := a.store.View(r.Context(), func(tx state.ReadTx) (err error) {
+		c, err = byID(changeSources, "changesource")(tx, r)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return nil, a.control.PollChanges(r.Context(), c.Name, user(r))
 }
 
 // reconfigured is the answer to a reload that worked; nodes are listed as they are

@@ -100,6 +100,9 @@ func (m *master) AddChange(_ context.Context, in change.Input) (state.Change, er
 	}
 	return state.Change{ID: 17}, m.called("add change %s %s %q %v", in.Author, in.Branch, in.Files, in.Properties)
 }
+func (m *master) PollChanges(_ context.Context, name string, who sched.User) error {
+	return m.called("poll %s %v", name, who)
+}
 func (m *master) Reload(context.Context) (engine.Reloaded, error) {
 	return engine.Reloaded{Generation: 2, Diff: config.Diff{Added: []config.Key{{Kind: config.KindBuilder, Name: "new"}}, Master: true}}, m.called("reload")
 }

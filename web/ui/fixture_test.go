@@ -110,7 +110,8 @@ func (f *fixture) AddChange(context.Context, change.Input) (state.Change, error)
 	return state.Change{}, f.did("add change")
 }
 
-func (f *fixture) Reload(context.Context) (engine.Reloaded, error) { return engine.Reloaded{}, nil }
+func (f *fixture) PollChanges(context.Context, string, sched.User) error { return f.did("poll") }
+func (f *fixture) Reload(context.Context) (engine.Reloaded, error)       { return engine.Reloaded{}, nil }
 func (f *fixture) Explain(_ context.Context, id int64) (dist.Explanation, error) {
 	return dist.Explanation{RequestID: id, State: "waiting", Summary: `worker "gone" is offline`, Position: 1,
 		Reasons: []dist.Reason{{Code: "no-worker-connected", Text: `worker "gone" is offline`, Worker: "gone"}}}, nil
