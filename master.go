@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 
+	"buildstar/builtins/changes"
 	"buildstar/builtins/schedulers"
 	"buildstar/builtins/steps"
 	"buildstar/builtins/util"
@@ -23,6 +24,7 @@ func main() {
 		Modules: []*spec.Module{
 			worker.Module,
 			steps.Module,
+			changes.Module,
 			schedulers.Module,
 			util.Module,
 		},

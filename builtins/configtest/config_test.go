@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"buildstar/builtins/changes"
 	"buildstar/builtins/schedulers"
 	"buildstar/builtins/steps"
 	"buildstar/builtins/util"
@@ -16,7 +17,7 @@ import (
 )
 
 var options = starlark.Options{
-	Modules:  []*spec.Module{worker.Module, steps.Module, schedulers.Module, util.Module},
+	Modules:  []*spec.Module{worker.Module, steps.Module, changes.Module, schedulers.Module, util.Module},
 	Function: call.Renderable,
 	Timeout:  5 * time.Minute,
 }

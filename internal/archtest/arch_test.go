@@ -40,6 +40,7 @@ var outside = map[string][]string{
 	"github.com/klauspost/compress": {"state/logfile", "web/api", "web/ui", "web"},
 	"github.com/gorilla/websocket":  {"conn", "worker", "web/api"},
 	"github.com/tinylib/msgp":       {"conn/wire"},
+	"golang.org/x/text":             {"builtins/changes"},
 	"github.com/evanw/esbuild":      {"web/ui/build"},
 	"go.starlark.net":               {"starlark", "starlark/spec", "starlark/call", "builtins/*", "latent/script"},
 }

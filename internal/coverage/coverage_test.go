@@ -18,6 +18,7 @@ import (
 	star "go.starlark.net/starlark"
 	"go.starlark.net/syntax"
 
+	"buildstar/builtins/changes"
 	"buildstar/builtins/schedulers"
 	"buildstar/builtins/steps"
 	"buildstar/builtins/util"
@@ -27,7 +28,7 @@ import (
 	"buildstar/starlark/spec"
 )
 
-var modules = []*spec.Module{worker.Module, steps.Module, schedulers.Module, util.Module}
+var modules = []*spec.Module{worker.Module, steps.Module, changes.Module, schedulers.Module, util.Module}
 
 // required is how each class is called with nothing but what it needs.
 var required = map[string]map[string]string{
@@ -55,6 +56,8 @@ var required = map[string]map[string]string{
 	"steps.Trigger":                    {"schedulerNames": `util.Property("s")`},
 	"schedulers.Triggerable":           {"name": `"t"`, "builderNames": `["b"]`},
 	"util.ShellArg":                    {"command": `"true"`},
+	"changes.GitPoller":                {"repourl": `"r"`, "sshPrivateKey": `"k"`, "pollRandomDelayMax": `9`},
+	"util.GitCredentialOptions":        {"credentials": `[]`},
 	"schedulers.ForceScheduler":        {"name": `"f"`, "builderNames": `["b"]`},
 	"util.BuilderConfig":               {"name": `"b"`, "workernames": `["w"]`, "factory": `util.BuildFactory([])`},
 	"util.MasterLock":                  {"name": `"l"`},
@@ -95,6 +98,13 @@ var values = map[string]string{
 	"steps.Trigger.schedulerNames":             `util.Property("other")`,
 	"steps.Trigger.sourceStamp":                `{"branch": "b"}`,
 	"steps.Trigger.sourceStamps":               `[{"branch": "b"}]`,
+	"changes.GitPoller.pollInterval":           `70`,
+	"changes.GitPoller.encoding":               `"latin-1"`,
+	"changes.GitPoller.branches":               `["other"]`,
+	"changes.GitPoller.auth_credentials":       `("user", "pw")`,
+	"changes.GitPoller.git_credentials":        `util.GitCredentialOptions(credentials = [])`,
+	"changes.GitPoller.sshHostKey":             `"ssh-ed25519 AAAA"`,
+	"util.GitCredentialOptions.credentials":    `["url=https://u:p@h"]`,
 	"schedulers.ForceScheduler.username":       `util.UserNameParameter(label = "Who?")`,
 	"schedulers.ForceScheduler.reason":         `util.StringParameter(name = "reason", label = "Why?")`,
 	"schedulers.ForceScheduler.priority":       `util.IntParameter(name = "priority", default = 3)`,

@@ -137,10 +137,16 @@ func place(class, expr string) string {
 				`c["machines"] = [worker.Machine("other")]`})
 	case kind == "steps":
 		return configure(map[string]string{"steps": "[" + expr + "]"})
+	case kind == "changes":
+		return configure(map[string]string{"keys": `c["change_source"] = [` + expr + `]`})
 	case kind == "schedulers":
 		return configure(map[string]string{"scheduler": expr})
 	case name == "BuilderConfig":
 		return configure(map[string]string{"builder": expr})
+	case name == "GitCredentialOptions":
+		return place("changes.GitPoller", `changes.GitPoller("r", git_credentials = `+expr+`)`)
+	case name == "GitCredentialInputRenderer":
+		return place("util.GitCredentialOptions", `util.GitCredentialOptions(credentials = [`+expr+`])`)
 	case name == "BuildFactory":
 		return configure(map[string]string{"factory": expr})
 	case name == "Project":
@@ -289,7 +295,7 @@ var keyValues = map[string][2]string{
 	"c.titleURL":          {"", `c["titleURL"] = "http://other/"`},
 	"c.buildbotURL":       {"", `c["buildbotURL"] = "http://other/"`},
 	"c.properties":        {"", `c["properties"] = {"a": "b"}`},
-	"c.change_source":     {"", `c["change_source"] = []`},
+	"c.change_source":     {"", `c["change_source"] = changes.GitPoller("other")`},
 	"c.services":          {"", `c["services"] = []`},
 	"c.collapseRequests":  {"", `c["collapseRequests"] = False`},
 	"c.codebaseGenerator": {"", `c["codebaseGenerator"] = lambda change: "x"`},

@@ -53,6 +53,9 @@ func Summary(s *config.Snapshot) string {
 	for _, c := range s.Schedulers {
 		fmt.Fprintf(&b, "%v %s for %s at %v\n", c.Key(), c.Type(), strings.Join(c.Builders(), ","), c.Pos())
 	}
+	for _, c := range s.ChangeSources {
+		fmt.Fprintf(&b, "%v %s at %v\n", c.Key(), c.Type(), c.Pos())
+	}
 	for _, p := range s.Projects {
 		fmt.Fprintf(&b, "%v at %v\n", p.Key(), p.Where)
 	}
