@@ -103,6 +103,10 @@ func TestRunningMaster(t *testing.T) {
 	id := m.force(m.builders()["waits"], nil)
 	wantOutput(t, `worker "w"`, 0, "explain", strconv.FormatInt(id, 10), m.dir)
 	wantOutput(t, "99999", 1, "explain", "99999", m.dir)
+	wantOutput(t, "change 1 was added", 0, "sendchange", "--dir", m.dir, "--who", "ann", "--branch", "main", "a.c")
+	if found := get[struct{ Author string }](m, "changes?branch=main&files__contains=a.c", "changes"); len(found) != 1 || found[0].Author != "ann" {
+		t.Errorf("changes that were sent: %+v", found)
+	}
 	m.force(m.builders()["sleeps"], nil)
 	m.waitFor("a build runs", func() bool { return len(get[build](m, "builds?complete=false", "builds")) == 1 })
 	out, status = buildstar(t, "stop", m.dir)
