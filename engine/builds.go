@@ -109,17 +109,17 @@ func (m *Master) openWith(now *applied, s dist.Start) (run.Order, error) {
 	if session == nil {
 		return run.Order{}, fmt.Errorf("open build: worker %q is no longer connected", s.Worker)
 	}
-	row, set, err := dist.Open(m.hard, m.o.Store, s, now.workers[s.Worker].ID, now.generation)
+	o, err := dist.Open(m.hard, m.o.Store, s, now.workers[s.Worker].ID, now.generation)
 	if err != nil {
 		return run.Order{}, err
 	}
-	m.locks.Label(s.Ticket, fmt.Sprintf("%s #%d", s.Builder, row.Number), row.ID)
+	m.locks.Label(s.Ticket, fmt.Sprintf("%s #%d", s.Builder, o.Build.Number), o.Build.ID)
 	return run.Order{
 		Store: m.o.Store, Logs: m.o.Logs, Locks: m.locks, Logger: m.log, Session: session,
 		Snapshot: now.snapshot, Builder: builder, Worker: w,
-		Ticket: s.Ticket, Row: row, Buildset: set, ProjectID: now.projects[builder.Project], Epoch: m.epoch,
+		Ticket: s.Ticket, Row: o.Build, Buildset: o.Buildset, Changes: o.Changes, ProjectID: now.projects[builder.Project], Epoch: m.epoch,
 		Basedir:  m.o.Basedir,
-		BuildURL: run.BuildURL(now.snapshot, s.Builder, row.Number), Triggers: triggers{m, now.snapshot},
+		BuildURL: run.BuildURL(now.snapshot, s.Builder, o.Build.Number), Triggers: triggers{m, now.snapshot},
 	}, nil
 }
 

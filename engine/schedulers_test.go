@@ -12,6 +12,8 @@ import (
 
 	"buildstar/config"
 	"buildstar/config/prop"
+	"buildstar/engine/change"
+	"buildstar/engine/run"
 	"buildstar/engine/sched"
 	"buildstar/state"
 )
@@ -69,23 +71,41 @@ func (r *running) branches() string {
 
 func (r *running) schedulerID(name string) int64 { return r.current.Load().schedulers[name] }
 
-// A change is built, with the scheduler's name as a property.
+// A change is built, with its properties and the scheduler's, which win.
 func TestSchedulerFollowsChanges(t *testing.T) {
 	s := newSite(t)
-	r := s.start(following())
-	r.commit("main")
-	set := r.asked("s")
-	if set.SourceStamps[0].Branch == nil || *set.SourceStamps[0].Branch != "main" {
-		t.Errorf("%+v", set)
+	var changes []any
+	snap := *oneBuilder(step{Do: func(_ context.Context, b *run.Running) (config.Result, error) {
+		s, _ := b.SourceStamp("")
+		changes = s.Changes
+		return config.Success, nil
+	}}.make())
+	snap.Schedulers = following(func(s *sched.Stable) { s.Properties = map[string]prop.Template[any]{"both": prop.Of[any]("scheduler")} }).Schedulers
+	r := s.start(config.New(snap))
+	_, err := r.AddChange(t.Context(), change.Input{Author: "me", Branch: "main", Properties: map[string]any{
+		"own": "change", "both": "change", "scheduler": "change",
+	}})
+	if err != nil {
+		t.Fatal(err)
 	}
+	set := r.asked("s")
 	var request state.BuildRequest
 	r.view(func(tx state.ReadTx) (err error) {
 		request, err = state.One(tx.BuildRequests(state.Where("buildsetid", set.ID)))
 		return err
 	})
 	b := r.finished(request.ID)
-	if p := r.properties(b); p["scheduler"].Value != "s" || p["branch"].Value != "main" {
-		t.Errorf("properties %v", p)
+	if len(changes) != 1 || changes[0].(map[string]any)["author"] != "me" {
+		t.Errorf("the changes of the source stamp: %v", changes)
+	}
+	p := r.properties(b)
+	for name, want := range map[string]state.Property{
+		"scheduler": {Value: "s", Source: "Scheduler"}, "branch": {Value: "main", Source: "Build"},
+		"both": {Value: "scheduler", Source: "Scheduler"}, "own": {Value: "change", Source: "Change"},
+	} {
+		if p[name] != want {
+			t.Errorf("property %s: %v", name, p[name])
+		}
 	}
 }
 

@@ -70,3 +70,19 @@ func Plain(v any) any {
 	}
 	return v
 }
+
+// Value returns a row as the property value that its JSON is: what functions of the
+// configuration get.
+func Value(row json.Marshaler) any {
+	var v any
+	data, err := row.MarshalJSON()
+	if err == nil {
+		in := json.NewDecoder(bytes.NewReader(data))
+		in.UseNumber()
+		err = in.Decode(&v)
+	}
+	if err != nil {
+		panic(err) // a row is plain data
+	}
+	return Plain(v)
+}

@@ -62,3 +62,15 @@ func One[T any](rows []T, err error) (T, error) {
 	}
 	return rows[0], nil
 }
+
+// ChangesOf returns the changes that source stamps were made with, by id.
+func ChangesOf(tx ReadTx, stamps []SourceStamp) ([]Change, error) {
+	if len(stamps) == 0 {
+		return nil, nil
+	}
+	ids := make([]any, len(stamps))
+	for i, s := range stamps {
+		ids[i] = s.ID
+	}
+	return tx.Changes(Query{Where: []Filter{{Field: "ssid", Op: Eq, Values: ids}}})
+}

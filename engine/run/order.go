@@ -26,6 +26,7 @@ type Order struct {
 	Ticket    Ticket
 	Row       state.Build
 	Buildset  state.Buildset // with source stamps and properties
+	Changes   []state.Change // of the source stamps, by id
 	ProjectID int64
 	Epoch     int64 // of the master, for command ids
 	BuildURL  string

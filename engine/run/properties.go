@@ -88,10 +88,14 @@ func newTable(o *Order) *Table {
 	for _, s := range o.Buildset.SourceStamps {
 		t.stamps[s.Codebase] = prop.SourceStamp{
 			Codebase: s.Codebase, Repository: s.Repository, Project: s.Project, Branch: s.Branch, Revision: s.Revision,
+			Changes: changeValues(o.Changes, s.Codebase),
 		}
 	}
 	for name, v := range o.Snapshot.Master.Properties {
 		t.put(name, v, "global")
+	}
+	for _, c := range o.Changes {
+		maps.Copy(t.set, c.Properties)
 	}
 	maps.Copy(t.set, o.Buildset.Properties)
 	t.put("buildername", o.Builder.Name, "Builder")
@@ -101,6 +105,16 @@ func newTable(o *Order) *Table {
 		t.put("projectid", o.ProjectID, "Builder")
 	}
 	return t
+}
+
+// changeValues returns the changes of a codebase as property values.
+func changeValues(changes []state.Change, codebase string) (values []any) {
+	for _, c := range changes {
+		if c.Codebase == codebase {
+			values = append(values, state.Value(c))
+		}
+	}
+	return values
 }
 
 // fill sets the rest, rendering what the user gave as renderables. Those see what

@@ -50,64 +50,80 @@ func (s *Dependent) Run(ctx context.Context, h Host) error {
 	return loop(ctx, h.Store, &w, func(ctx context.Context) (time.Time, error) { return s.act(ctx, h) })
 }
 
-func (s *Dependent) act(ctx context.Context, h Host) (time.Time, error) {
-	var from cursor
-	var was pending
-	var fresh, open []state.Buildset
-	err := h.Store.View(ctx, func(tx state.ReadTx) (err error) {
-		from, was, open = cursor{}, pending{}, nil
-		if _, err := tx.Recall(s.Key(), cursorName, &from); err != nil {
+// upstreamSets are the buildsets of the upstream that there is something to do about.
+type upstreamSets struct {
+	cursor  cursor
+	pending pending
+	open    []state.Buildset // those that were pending
+	fresh   []state.Buildset // those after the cursor
+	changes map[int64][]state.Change
+}
+
+func (s *Dependent) read(ctx context.Context, h Host) (r upstreamSets, err error) {
+	err = h.Store.View(ctx, func(tx state.ReadTx) (err error) {
+		r = upstreamSets{changes: map[int64][]state.Change{}}
+		if _, err := tx.Recall(s.Key(), cursorName, &r.cursor); err != nil {
 			return err
 		}
-		if _, err := tx.Recall(s.Key(), upstreamName, &was); err != nil {
+		if _, err := tx.Recall(s.Key(), upstreamName, &r.pending); err != nil {
 			return err
 		}
-		q := after("bsid", from.Buildset, batch)
+		q := after("bsid", r.cursor.Buildset, batch)
 		q.Where = append(q.Where, state.Filter{Field: "scheduler", Op: state.Eq, Values: []any{s.Upstream}})
-		if fresh, err = tx.Buildsets(q); err != nil || was.Upstream != s.Upstream {
+		if r.fresh, err = tx.Buildsets(q); err != nil {
 			return err
 		}
-		for _, id := range was.IDs {
-			b, err := tx.Buildsets(state.Where("bsid", id))
-			if err != nil {
-				return err
+		if r.pending.Upstream == s.Upstream {
+			for _, id := range r.pending.IDs {
+				b, err := tx.Buildsets(state.Where("bsid", id))
+				if err != nil {
+					return err
+				}
+				r.open = append(r.open, b...) // none if it was deleted
 			}
-			open = append(open, b...) // none if it was deleted
+		}
+		for _, b := range slices.Concat(r.open, r.fresh) {
+			if b.Complete {
+				if r.changes[b.ID], err = state.ChangesOf(tx, b.SourceStamps); err != nil {
+					return err
+				}
+			}
 		}
 		return nil
 	})
+	return r, err
+}
+
+func (s *Dependent) act(ctx context.Context, h Host) (next time.Time, err error) {
+	r, err := s.read(ctx, h)
 	if err != nil {
-		return time.Time{}, err
+		return next, err
 	}
-	e := effect{from: from, to: from}
+	e := effect{from: r.cursor, to: r.cursor}
 	now := pending{Upstream: s.Upstream}
-	for _, b := range slices.Concat(open, fresh) {
+	for _, b := range slices.Concat(r.open, r.fresh) {
 		switch {
 		case b.RebuiltBuildID != 0: // somebody builds it again by hand
 		case !b.Complete:
 			now.IDs = append(now.IDs, b.ID)
 		case b.Results <= config.Warnings:
-			changes, err := h.changesOf(ctx, b.SourceStamps)
+			set, ok, err := s.fire(ctx, h, Firing{Changes: r.changes[b.ID], Stamps: s.with(b.SourceStamps)})
 			if err != nil {
-				return time.Time{}, err
-			}
-			set, ok, err := s.fire(ctx, h, Firing{Changes: changes, Stamps: s.with(b.SourceStamps)})
-			if err != nil {
-				return time.Time{}, err
+				return next, err
 			}
 			if ok {
 				e.sets = append(e.sets, set)
 			}
 		}
 	}
-	if n := len(fresh); n > 0 {
-		e.to.Buildset = fresh[n-1].ID
-	} else if was.Upstream == s.Upstream && slices.Equal(was.IDs, now.IDs) {
-		return time.Time{}, nil
+	if n := len(r.fresh); n > 0 {
+		e.to.Buildset = r.fresh[n-1].ID
+	} else if now.Upstream == r.pending.Upstream && slices.Equal(now.IDs, r.pending.IDs) {
+		return next, nil
 	}
 	e.remember = map[string]any{upstreamName: now}
 	done, err := h.commit(ctx, s.Key(), e)
-	return unless(done && len(fresh) < batch, time.Time{}), err
+	return unless(done && len(r.fresh) < batch, next), err
 }
 
 // with adds the codebases of the scheduler that are missing.

@@ -138,19 +138,3 @@ func load(ctx context.Context, h Host, ids []int64, at []state.Change) ([]state.
 	})
 	return out, err
 }
-
-// changesOf returns the changes that source stamps were made with, in order.
-func (h Host) changesOf(ctx context.Context, stamps []state.SourceStamp) (changes []state.Change, err error) {
-	err = h.Store.View(ctx, func(tx state.ReadTx) error {
-		changes = nil
-		for _, s := range stamps {
-			of, err := tx.Changes(state.Where("ssid", s.ID))
-			if err != nil {
-				return err
-			}
-			changes = append(changes, of...)
-		}
-		return nil
-	})
-	return changes, err
-}

@@ -1,8 +1,6 @@
 package sched
 
 import (
-	"bytes"
-	"encoding/json"
 	"maps"
 	"slices"
 
@@ -50,7 +48,7 @@ func newProps(b *Base, f Firing) *props {
 	p.Stamps = make(map[string]prop.SourceStamp, len(f.Stamps))
 	files := map[string]bool{}
 	for _, c := range f.Changes {
-		v := plainRow(c)
+		v := state.Value(c)
 		p.changes = append(p.changes, v)
 		of, _ := p.byCodebase[c.Codebase].([]any)
 		p.byCodebase[c.Codebase] = append(of, v)
@@ -63,26 +61,11 @@ func newProps(b *Base, f Firing) *props {
 	}
 	for _, s := range f.Stamps {
 		of, _ := p.byCodebase[s.Codebase].([]any)
-		p.stamps = append(p.stamps, plainRow(s))
+		p.stamps = append(p.stamps, state.Value(s))
 		p.Stamps[s.Codebase] = prop.SourceStamp{Codebase: s.Codebase, Repository: s.Repository, Project: s.Project,
 			Branch: s.Branch, Revision: s.Revision, Changes: of}
 	}
 	return p
-}
-
-// plainRow returns a row as the property value that its JSON is.
-func plainRow(row json.Marshaler) any {
-	var v any
-	data, err := row.MarshalJSON()
-	if err == nil {
-		in := json.NewDecoder(bytes.NewReader(data))
-		in.UseNumber()
-		err = in.Decode(&v)
-	}
-	if err != nil {
-		panic(err) // a row is plain data
-	}
-	return state.Plain(v)
 }
 
 // ranking returns the props of priority, whose functions get the names of the
