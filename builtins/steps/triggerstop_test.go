@@ -253,3 +253,19 @@ c["schedulers"] = [
 		t.Errorf("%+v, %v", x, err)
 	}
 }
+
+// A step that waits and cannot keep up with the events reads the state instead.
+func TestTriggerMissesEvents(t *testing.T) {
+	m := newMaster(t, family(`schedulerNames = ["slow"], waitForFinish = True`, ""))
+	id := m.submit("top")
+	m.holding("slow", 1)
+	flood := make([]state.Event, 30_000)
+	for i := range flood {
+		flood[i].Key = "buildsets/2/buildrequests/2/update"
+	}
+	m.store.Publish(flood...)
+	m.letGo()
+	if top := m.finished(id); top.Results != config.Success {
+		t.Errorf("%v: %s", top.Results, m.log(top, "err.text"))
+	}
+}

@@ -12,8 +12,12 @@ import (
 // waitingText is the state of a build that waits for others: it keeps its worker.
 const waitingText = "waiting for builds it triggered"
 
-// failedLook is how long to rest after the state could not be read or written.
-const failedLook = time.Second
+const (
+	// failedLook is how long to rest after the state could not be read or written.
+	failedLook = time.Second
+	// glance is how long to rest between looks: a thousand builds have many events.
+	glance = 50 * time.Millisecond
+)
 
 // Await returns once every request of the buildsets is complete, as the rows say:
 // neither a reload nor a restart of the master makes a difference (docs/requirements.md D1
@@ -51,6 +55,7 @@ func (w *awaiting) follow(ctx context.Context) (complete bool) {
 	events := w.r.b.o.Store.Subscribe(master, patterns...)
 	stopped := ctx.Done()
 	for {
+		last := time.Now()
 		open, err := w.turn(master, ctx.Err() != nil)
 		if err == nil && !open {
 			return true
@@ -62,12 +67,28 @@ func (w *awaiting) follow(ctx context.Context) (complete bool) {
 		}
 		select {
 		case _, more := <-events.C:
-			if !more {
+			if !more || !rest(events.C, time.Until(last.Add(glance))) {
 				return false
 			}
 		case <-stopped:
 			stopped = nil
 		case <-again:
+		}
+	}
+}
+
+// rest lets events pass; it returns false when they ended.
+func rest(events <-chan state.Event, d time.Duration) bool {
+	over := time.NewTimer(d)
+	defer over.Stop()
+	for {
+		select {
+		case _, more := <-events:
+			if !more {
+				return false
+			}
+		case <-over.C:
+			return true
 		}
 	}
 }
