@@ -155,6 +155,18 @@ func (rq *request) unpauseWorker() (any, error) {
 	return rq.onWorker(func(id int64) error { return rq.control.UnpauseWorker(rq.Context(), id, sched.User{}) })
 }
 
+func (rq *request) stopWorker() (any, error) {
+	return rq.onWorker(func(id int64) error {
+		return rq.control.StopWorker(rq.Context(), id, strings.TrimSpace(rq.PostFormValue("reason")), sched.User{})
+	})
+}
+
+func (rq *request) killWorker() (any, error) {
+	return rq.onWorker(func(id int64) error {
+		return rq.control.KillWorker(rq.Context(), id, strings.TrimSpace(rq.PostFormValue("reason")), sched.User{})
+	})
+}
+
 func (rq *request) onWorker(do func(id int64) error) (any, error) {
 	var w state.Worker
 	err := rq.view(func(state.ReadTx) (err error) {

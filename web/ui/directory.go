@@ -81,7 +81,7 @@ func (d *directory) setWorkers(rows []state.Worker) {
 		d.workerByID[w.ID], d.workerByName[w.Name] = w, w
 		if w.Active {
 			d.workers = append(d.workers, w)
-			if !w.Connected || w.Paused {
+			if !w.Connected || closed(w) {
 				d.workerTroubles++
 			}
 		}

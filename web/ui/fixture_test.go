@@ -205,6 +205,7 @@ func (f *fixture) fill(t testing.TB) {
 		Workers: []*config.Worker{
 			{Class: "Worker", Name: "alpha", MaxBuilds: 2}, {Class: "LocalWorker", Name: "here", Local: true, MaxBuilds: 1},
 			{Class: "Worker", Name: "gone"}, {Class: "Worker", Name: "fresh"}, {Class: "Worker", Name: "lazy"},
+			{Class: "Worker", Name: "sick"}, {Class: "Worker", Name: "leaving"},
 		},
 		Builders: func() (bs []*config.Builder) {
 			for _, n := range builders {
@@ -221,6 +222,10 @@ func (f *fixture) fill(t testing.TB) {
 			{Name: "gone", Active: true, ChangedAt: now - 86400_000},
 			{Name: "fresh", Active: true},
 			{Name: "lazy", Active: true, Connected: true, Paused: true, PauseReason: "disk " + evil, PausedBy: "Ann", PausedAt: now, ChangedAt: now},
+			{Name: "sick", Active: true, Connected: true, ChangedAt: now,
+				Quarantine: state.Quarantine{Since: now, Until: now + 40_000, Count: 3, Cause: "docs #1: lost " + evil, BuildID: 1}},
+			{Name: "leaving", Active: true, Connected: true, ChangedAt: now,
+				Graceful: true, GracefulReason: "new disk " + evil, GracefulBy: "Bob", GracefulAt: now},
 		} {
 			if _, err := tx.PutWorker(w, "configured"); err != nil {
 				return err

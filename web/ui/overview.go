@@ -187,7 +187,7 @@ func (rq *request) broken(tx state.ReadTx, m *overviewModel) error {
 func (rq *request) slots() int {
 	snap, n := rq.control.Snapshot(), 0
 	for _, w := range rq.names.activeWorkers() {
-		if !w.Connected || w.Paused || snap == nil {
+		if !w.Connected || closed(w) || snap == nil {
 			continue
 		}
 		c := snap.Worker(w.Name)

@@ -33,7 +33,7 @@ var everyPage = map[string]string{
 	"running build": "/builders/linux-gcc/19", "properties": "/builders/tests-flaky/4?tab=properties",
 	"step": "/builders/tests-flaky/4?step=compile", "log": "/builders/tests-flaky/4/2/stdio", "log by name": "/builders/tests-flaky/4/test/stdio",
 	"running log": "/builders/linux-gcc/19/2/stdio", "queue": "/queue", "request": "/r/26", "workers": "/workers", "worker": "/workers/alpha",
-	"new worker": "/workers/fresh", "paused worker": "/workers/lazy", "force": "/builders/docs/force?jobs=7&notes=%3Cb%3E&kind=" + "debug", "about": "/about",
+	"new worker": "/workers/fresh", "paused worker": "/workers/lazy", "sick worker": "/workers/sick", "leaving worker": "/workers/leaving", "force": "/builders/docs/force?jobs=7&notes=%3Cb%3E&kind=" + "debug", "about": "/about",
 }
 
 var (
@@ -358,5 +358,34 @@ func TestProblemsWithoutSource(t *testing.T) {
 	}
 	if f.health.ConfigProblems[0].Source == "" {
 		t.Error("the page changed what the master knows")
+	}
+}
+
+// What is known of a worker is shown fact by fact, with what can be done about it
+// (docs/requirements.md A5, A6).
+func TestWorkerStates(t *testing.T) {
+	f := newFixture(t)
+	f.fill(t)
+	h := f.handler(t)
+	for _, tt := range []struct{ path, has, hasNot string }{
+		{"/workers/alpha", `Connected|action="/workers/alpha/pause"|action="/workers/alpha/stop"|action="/workers/alpha/kill"`, "unpause|In quarantine|Stops when idle"},
+		{"/workers/here", `action="/workers/here/kill"|starts again by itself`, `/workers/here/stop"`},
+		{"/workers/gone", `Not connected|action="/workers/gone/pause"`, `/workers/gone/stop"|/workers/gone/kill"`},
+		{"/workers/lazy", `paused|Ann|action="/workers/lazy/unpause"|Resume`, `/workers/lazy/pause"`},
+		{"/workers/sick", `in quarantine|href="/b/1"|docs #1: lost|3 times in a row|action="/workers/sick/unpause"|End quarantine|action="/workers/sick/pause"`, "Resume"},
+		{"/workers/leaving", `stopping|Stops when idle|new disk|by Bob|action="/workers/leaving/kill"`, `/workers/leaving/stop"`},
+		{"/workers", `paused by Ann: disk|stop asked for by Bob: new disk|in quarantine until|href="/b/1"|5<span class="vh"> offline or taking no builds`, ""},
+	} {
+		body := get(t, h, tt.path).Body.String()
+		for _, want := range strings.Split(tt.has, "|") {
+			if !strings.Contains(body, want) {
+				t.Errorf("%s lacks %q", tt.path, want)
+			}
+		}
+		for _, bad := range strings.Split(tt.hasNot, "|") {
+			if bad != "" && strings.Contains(body, bad) {
+				t.Errorf("%s has %q", tt.path, bad)
+			}
+		}
 	}
 }

@@ -23,7 +23,7 @@ type Shell struct {
 	Now           int64  // the clock of the master, milliseconds
 	Queue         int64  // requests that wait
 	Workers       int    // configured
-	Trouble       int    // workers that are offline or paused
+	Trouble       int    // workers that are offline or take no builds
 	Banners       []Banner
 	Live          []string // routing keys of what the page shows
 	Tool          string   // a script of its own: "log.js"

@@ -90,6 +90,8 @@ func (p *pages) routes() *http.ServeMux {
 	get("/workers/{worker}", (*request).worker)
 	post("/workers/{worker}/pause", (*request).pauseWorker)
 	post("/workers/{worker}/unpause", (*request).unpauseWorker)
+	post("/workers/{worker}/stop", (*request).stopWorker)
+	post("/workers/{worker}/kill", (*request).killWorker)
 
 	get("/about", (*request).about)
 	get("/legacy", (*request).legacy)

@@ -22,7 +22,7 @@ type workerRow struct {
 	Name      string     `json:"name"`
 	URL       string     `json:"url"`
 	Status    string     `json:"status"` // success, running, waiting or failure: the glyph
-	Word      string     `json:"state"`  // "connected", "building 2 of 4", "paused", "offline", "never connected"
+	Word      string     `json:"state"`  // "connected", "building 2 of 4", "paused", "stopping", "in quarantine", "offline" ...
 	Since     state.Time `json:"since"`
 	Local     bool       `json:"local"`
 	Active    bool       `json:"active"`
@@ -31,12 +31,40 @@ type workerRow struct {
 	Reason    string     `json:"pause_reason,omitempty"`
 	PausedBy  string     `json:"paused_by,omitempty"`
 	PausedAt  state.Time `json:"paused_at"`
+
+	Graceful       bool       `json:"graceful"`
+	GracefulReason string     `json:"graceful_reason,omitempty"`
+	GracefulBy     string     `json:"graceful_by,omitempty"`
+	GracefulAt     state.Time `json:"graceful_at"`
+
+	Quarantine *quarantineRow `json:"quarantine"` // nil: it is not in quarantine
+
 	MaxBuilds int        `json:"max_builds"`
 	Running   []buildRow `json:"running"`
 	Version   string     `json:"version,omitempty"`
 	System    string     `json:"system,omitempty"`
 	Host      string     `json:"host,omitempty"`
 	Builders  []string   `json:"builders"`
+}
+
+// quarantineRow is why a worker gets no builds for a while.
+type quarantineRow struct {
+	Since state.Time `json:"since"`
+	Until state.Time `json:"until"`
+	Count int64      `json:"count"` // misbehaviours since a build went well
+	Cause string     `json:"cause"`
+	URL   string     `json:"url,omitempty"` // of the build that showed it
+}
+
+func newQuarantineRow(q state.Quarantine) *quarantineRow {
+	if q.Until == 0 {
+		return nil
+	}
+	r := &quarantineRow{Since: q.Since, Until: q.Until, Count: q.Count, Cause: q.Cause}
+	if q.BuildID != 0 {
+		r.URL = "/b/" + strconv.FormatInt(q.BuildID, 10)
+	}
+	return r
 }
 
 func (rq *request) workers() (any, error) {
@@ -106,6 +134,8 @@ func newWorkerRow(w state.Worker, c *config.Worker, running []buildRow, builders
 		ID: w.ID, Name: w.Name, URL: workerURL(w.Name), Since: w.ChangedAt, Active: w.Active, Connected: w.Connected,
 		Paused: w.Paused, Reason: w.PauseReason, PausedBy: w.PausedBy, PausedAt: w.PausedAt, Running: running, Builders: builders,
 		Version: info(w, "version"), Host: info(w, "host"), System: system(w),
+		Graceful: w.Graceful, GracefulReason: w.GracefulReason, GracefulBy: w.GracefulBy, GracefulAt: w.GracefulAt,
+		Quarantine: newQuarantineRow(w.Quarantine),
 	}
 	if c != nil {
 		r.Local, r.MaxBuilds = c.Local, c.MaxBuilds
@@ -115,10 +145,17 @@ func newWorkerRow(w state.Worker, c *config.Worker, running []buildRow, builders
 		r.Status, r.Word = "waiting", "never connected"
 	case !w.Connected:
 		r.Status, r.Word = "failure", "offline"
-	case w.Paused && len(running) > 0:
-		r.Status, r.Word = "warnings", "paused, finishing "+plural(len(running), "build")
-	case w.Paused:
-		r.Status, r.Word = "warnings", "paused"
+	case closed(w):
+		r.Status, r.Word = "warnings", "in quarantine"
+		if w.Paused {
+			r.Word = "paused"
+		}
+		if w.Graceful {
+			r.Word = "stopping"
+		}
+		if len(running) > 0 {
+			r.Word += ", finishing " + plural(len(running), "build")
+		}
 	case len(running) > 0 && r.MaxBuilds > 0:
 		r.Status, r.Word = "running", fmt.Sprintf("building %d of %d", len(running), r.MaxBuilds)
 	case len(running) > 0:
@@ -128,6 +165,9 @@ func newWorkerRow(w state.Worker, c *config.Worker, running []buildRow, builders
 	}
 	return r
 }
+
+// closed reports whether a worker takes no new builds although it may be connected.
+func closed(w state.Worker) bool { return w.Graceful || w.Paused || w.Quarantine.Until != 0 }
 
 func info(w state.Worker, key string) string {
 	if v, ok := w.Info[key]; ok && v != nil {
