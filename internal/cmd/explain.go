@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -21,7 +20,7 @@ var explain = command{
 keeps the request from it, since when, and what would end it.`,
 	setup: func(fs *flag.FlagSet) func(context.Context, *app, []string) error {
 		asJSON := fs.Bool("json", false, "print the answer as JSON")
-		url := fs.String("url", "", "address of the master's page (default: of the one that runs on DIR)")
+		url := fs.String("url", "", urlHelp)
 		return func(ctx context.Context, a *app, args []string) error {
 			if len(args) == 0 {
 				return usageError{"which build request? Its number is on the queue page"}
@@ -34,17 +33,11 @@ keeps the request from it, since when, and what would end it.`,
 			if err != nil {
 				return err
 			}
-			if *url == "" {
-				r, err := findRunning(dir)
-				if err != nil {
-					return err
-				}
-				if r.URL == "" {
-					return fmt.Errorf("the master on %s has no web server: c['www'] is not set", dir)
-				}
-				*url = r.URL
+			m, err := findREST(*url, dir)
+			if err != nil {
+				return err
 			}
-			body, err := get(ctx, strings.TrimSuffix(*url, "/")+fmt.Sprintf("/api/v2/buildrequests/%d/explain", id))
+			body, err := m.get(ctx, fmt.Sprintf("buildrequests/%d/explain", id))
 			if err != nil {
 				return err
 			}
@@ -76,32 +69,4 @@ func printExplanation(w io.Writer, e dist.Explanation) {
 		}
 		fmt.Fprintln(w)
 	}
-}
-
-// get reads a REST resource; the text of an error answer becomes the error.
-func get(ctx context.Context, url string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Accept", "application/json")
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, 8<<20))
-	if err != nil {
-		return nil, err
-	}
-	if res.StatusCode != http.StatusOK {
-		var e struct{ Error string }
-		if json.Unmarshal(body, &e) == nil && e.Error != "" {
-			return nil, fmt.Errorf("%s", e.Error)
-		}
-		return nil, fmt.Errorf("%s: %s", url, res.Status)
-	}
-	return body, nil
 }

@@ -1,0 +1,114 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+const gatedWorkers = `
+c = {}
+c["workers"] = [worker.Worker("own", "p"), worker.Worker("stock", "p"), worker.LocalWorker("here")]
+c["protocols"] = {"msgpack_experimental_v7": {"port": "tcp:{WORKERS}:interface=127.0.0.1"}}
+c["www"] = {"port": "tcp:{WEB}:interface=127.0.0.1"}
+work = util.BuildFactory([steps.ShellCommand(command = "while [ ! -e {GO} ]; do sleep 0.1; done")])
+c["builders"] = [util.BuilderConfig(name = n, workernames = [n], factory = work) for n in ["own", "stock", "here"]]
+c["schedulers"] = [schedulers.ForceScheduler(name = "force", builderNames = ["own", "stock", "here"])]
+`
+
+// exits waits for a process to end by itself with status 0.
+func exits(t *testing.T, what string, cmd *exec.Cmd) {
+	t.Helper()
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	case <-time.After(time.Minute):
+		t.Errorf("%s does not end", what)
+	}
+}
+
+// buildstar workers lists them and does to them what the page can (docs/requirements.md
+// A5), be they ours, stock or local.
+func TestWorkersCommand(t *testing.T) {
+	gate := filepath.Join(t.TempDir(), "go")
+	m := newMaster(t, strings.ReplaceAll(gatedWorkers, "{GO}", gate))
+	wantOutput(t, "no master runs on", 1, "workers", m.dir)
+	wantOutput(t, "which worker?", 2, "workers", "stop")
+	m.start()
+	wantOutput(t, "never", 0, "workers", m.dir)
+	own, stock := m.startOwn("own", "p"), m.startStock("stock", "p")
+	for _, name := range []string{"own", "stock", "here"} {
+		m.connected(name)
+	}
+	id := map[string]int64{}
+	for name, builder := range m.builders() {
+		id[name] = m.force(builder, nil)
+	}
+	m.waitFor("three builds run", func() bool { return len(get[build](m, "builds?complete=false", "builds")) == 3 })
+	wantOutput(t, `no worker "nobody"`, 1, "workers", "pause", "nobody", m.dir)
+	wantOutput(t, "pause it", 1, "workers", "stop", "here", m.dir)
+
+	wantOutput(t, "", 0, "workers", "pause", "here", m.dir, "--reason", "a new disk")
+	wantOutput(t, "", 0, "workers", "stop", "stock", m.dir, "--reason", "an old disk")
+	out, status := buildstar(t, "workers", m.dir)
+	if status != 0 {
+		t.Errorf("status %d: %s", status, out)
+	}
+	for name, want := range map[string][]string{
+		"own": {"yes, since", "1", "-"}, "here": {"yes, since", "by anonymous: a new disk"}, "stock": {"yes, since", "by anonymous: an old disk"},
+	} {
+		for line := range strings.Lines(out) {
+			for _, w := range want {
+				if strings.HasPrefix(line, name+" ") && !strings.Contains(line, w) {
+					t.Errorf("no %q in %q", w, line)
+				}
+			}
+		}
+	}
+	wantOutput(t, "", 0, "workers", "kill", "own", m.dir)
+	exits(t, "the killed worker", own)
+	if b := m.lastOf(id["own"]); b.Results == nil || *b.Results != 5 || !strings.Contains(b.StateString, "killed by anonymous") {
+		t.Errorf("its build: %+v", b)
+	}
+	if err := os.WriteFile(gate, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	exits(t, "the stopped worker", stock)
+	checkResult(t, m.finished(id["stock"]), 0)
+	checkResult(t, m.finished(id["here"]), 0)
+
+	wantOutput(t, "", 0, "workers", "unpause", "here", m.dir)
+	out, status = buildstar(t, "workers", "--json", m.dir)
+	var rows []struct {
+		Name        string
+		Paused      bool
+		ConnectedTo []any `json:"connected_to"`
+	}
+	if err := json.Unmarshal([]byte(out), &rows); err != nil || status != 0 || fmt.Sprint(rows) != "[{here false [map[masterid:1]]} {own false []} {stock false []}]" {
+		t.Errorf("status %d, %v: %v", status, err, rows)
+	}
+	m.startOwn("own", "p")
+	checkResult(t, m.finished(id["own"]), 0)
+}
+
+// lastOf returns the newest build of a request once it ended.
+func (m *master) lastOf(request int64) (b build) {
+	m.t.Helper()
+	m.waitFor("a build ended", func() bool {
+		all := get[build](m, fmt.Sprintf("builds?buildrequestid=%d&order=-buildid&limit=1", request), "builds")
+		if len(all) == 1 {
+			b = all[0]
+		}
+		return len(all) == 1 && b.Results != nil
+	})
+	return b
+}
