@@ -89,6 +89,7 @@ func (p *gitPoll) look(ctx context.Context) error {
 		if err := p.host.Add(ctx, p.seen); err != nil {
 			return err
 		}
+		p.host.Logger().Info("looked for the first time: commits that are new from now on become changes", "refs", len(now))
 	} else if err := p.compare(ctx, now); err != nil {
 		return err
 	}
