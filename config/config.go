@@ -217,7 +217,11 @@ type Master struct {
 }
 
 // WWW is c['www']. A nil Port means no web server.
-type WWW struct{ Port *Listen }
+type WWW struct {
+	Port           *Listen
+	ChangeHooks    []string                 // the dialects at /change_hook/
+	ChangeHookAuth map[string]prop.Password // by user, for all of them; none: anybody
+}
 
 // Listen is an address to listen at. Host "" is all interfaces; Port 0 lets the
 // system choose.

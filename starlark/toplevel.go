@@ -75,6 +75,11 @@ var topLevelClass = &spec.Class{
 type www struct {
 	// Port is where the page listens.
 	Port *listen `star:"port,optional"`
+	// ChangeHookDialects are what /change_hook/DIALECT takes: {'base': True}.
+	ChangeHookDialects *star.Dict `star:"change_hook_dialects,optional"`
+	// ChangeHookAuth are the passwords of the users who may use the change hooks; the
+	// default is that anybody may.
+	ChangeHookAuth map[string]prop.Password `star:"change_hook_auth,optional,secret"`
 }
 
 var wwwClass = &spec.Class{
@@ -82,7 +87,7 @@ var wwwClass = &spec.Class{
 	New:  func() any { return &www{} },
 	Unsupported: map[string]string{
 		"auth": "", "authz": "", "avatar_methods": "", "plugins": "the page has its parts built in; remove it",
-		"default_page": "", "debug": "", "allowed_origins": "", "change_hook_dialects": "", "change_hook_auth": "",
+		"default_page": "", "debug": "", "allowed_origins": "",
 		"cookie_expiration_time": "", "custom_templates_dir": "", "json_cache_seconds": "", "jsonp": "",
 		"logfileName": "", "logRotateLength": "", "maxRotatedFiles": "", "rest_minimum_version": "",
 		"ui_default_config": "", "versions": "", "ws_ping_interval": "", "theme": "", "project_widgets": "", "graphql": "",
@@ -216,10 +221,7 @@ func (r root) read(d *star.Dict) (*topLevel, config.Master) {
 	}
 	m.CodebaseGenerator, m.RevLink = r.readChangeFunctions(top)
 	if top.WWW != nil {
-		if w := r.keys(wwwClass, "www", top.WWW).(*www); w.Port != nil {
-			w.Port.Pos = r.place("www.port")
-			m.WWW.Port = &w.Port.Listen
-		}
+		m.WWW = r.readWWW(top.WWW)
 	}
 	if top.Protocols != nil {
 		p := r.keys(protocolsClass, "protocols", top.Protocols).(*protocols)

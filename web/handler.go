@@ -19,6 +19,7 @@ func (s *Server) Handler(rest *api.API) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/api/", apiHeaders(rest))
 	mux.Handle("/ws", rest)
+	s.hooks(mux)
 	mux.Handle("GET /robots.txt", s.guard(http.HandlerFunc(robots)))
 	ui := s.opts.UI
 	if ui == nil {

@@ -50,3 +50,24 @@ func TestChangeFunctionThatNeverEnds(t *testing.T) {
 		t.Errorf("filled in %+v", in)
 	}
 }
+
+// What c['www'] says of change hooks.
+func TestWWW(t *testing.T) {
+	tests := []struct {
+		www   string
+		hooks int
+		auth  string // the password of "me"
+	}{
+		{"{}", 0, ""},
+		{"{'change_hook_dialects': {}}", 0, ""},
+		{"{'change_hook_dialects': {'base': False}}", 0, ""},
+		{"{'change_hook_dialects': {'base': True}}", 1, ""},
+		{"{'change_hook_dialects': {'base': {}}, 'change_hook_auth': {'me': 'secret', 'you': 'x'}}", 1, "secret"},
+	}
+	for _, tt := range tests {
+		w := load(t, "c['www'] = "+tt.www).Master.WWW
+		if len(w.ChangeHooks) != tt.hooks || w.ChangeHookAuth["me"].Reveal() != tt.auth {
+			t.Errorf("%s: %v", tt.www, w)
+		}
+	}
+}

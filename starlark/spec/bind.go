@@ -144,10 +144,26 @@ func (b *binding) setField(dst reflect.Value, n int, v star.Value) {
 	}
 }
 
-// secret notes that v may be shown nowhere.
-func (b *binding) secret(v star.Value) {
-	if s, ok := star.AsString(v); ok && b.env != nil {
-		b.env.addSecret(s)
+// secret notes that v may be shown nowhere, nor what lists and the values of dicts
+// hold.
+func (b *binding) secret(v star.Value) { b.secretAt(v, 0) }
+
+func (b *binding) secretAt(v star.Value, depth int) {
+	const deep = 3 // a list may hold itself
+	if b.env == nil || depth > deep {
+		return
+	}
+	switch v := v.(type) {
+	case star.String:
+		b.env.addSecret(string(v))
+	case *star.Dict:
+		for _, item := range v.Items() {
+			b.secretAt(item[1], depth+1)
+		}
+	case star.Indexable: // a list or tuple
+		for i := range v.Len() {
+			b.secretAt(v.Index(i), depth+1)
+		}
 	}
 }
 

@@ -37,9 +37,9 @@ func splitPort(hostport, def string) (host, port string) {
 	return strings.Trim(hostport, "[]"), def
 }
 
-// checkSite is checkOrigin and, for browsers that say so, that the request comes
+// CheckSite is checkOrigin and, for browsers that say so, that the request comes
 // from a page of this master.
-func checkSite(r *http.Request) error {
+func CheckSite(r *http.Request) error {
 	if err := checkOrigin(r); err != nil {
 		return err
 	}

@@ -85,7 +85,7 @@ func (a *API) rpc(limit int64, methods map[string]method) http.HandlerFunc {
 }
 
 func (a *API) dispatch(w http.ResponseWriter, r *http.Request, limit int64, methods map[string]method, c *call) (any, error) {
-	if err := checkSite(r); err != nil {
+	if err := CheckSite(r); err != nil {
 		return nil, err
 	}
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
