@@ -29,6 +29,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(killedIn) != "" {
 		os.Exit(runKilled())
 	}
+	if os.Getenv(killedFollowing) != "" {
+		os.Exit(runKilledFollowing())
+	}
 	if os.Getenv(workerIn) != "" {
 		os.Exit(runWorker())
 	}
