@@ -7,9 +7,8 @@ import "buildstar/starlark/spec"
 // Module is the namespace schedulers of master.star.
 var Module = &spec.Module{
 	Name:    "schedulers",
-	Classes: []*spec.Class{ForceScheduler, SingleBranchScheduler, AnyBranchScheduler, Dependent, Triggerable, Periodic, Nightly},
+	Classes: []*spec.Class{ForceScheduler, SingleBranchScheduler, AnyBranchScheduler, Dependent, Triggerable, Periodic, Nightly, NightlyTriggerable},
 	Unsupported: map[string]string{
-		"NightlyTriggerable": byForce,
 		"Timed":              "use schedulers.Periodic or schedulers.Nightly",
 		"Try_Jobdir":         byForce,
 		"Try_Userpass":       byForce,

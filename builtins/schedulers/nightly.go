@@ -29,13 +29,14 @@ type nightly struct {
 	// attributes changes, files and sourcestamps of the properties.
 	BuilderNames prop.Template[[]string] `star:"builderNames"`
 	Calendar     `star:",kw"`
+	ForceAt      `star:",kw"`
 	Timed        `star:",kw"`
 }
 
 // Make makes the scheduler.
 func (a *nightly) Make(c *spec.Call) any {
 	s := a.timed(c, "Nightly", a.Name, a.BuilderNames)
-	s.Cron, s.Force = a.crons(c)
+	s.Cron, s.Force = a.crons(c, a.ForceAt)
 	return s
 }
 
@@ -55,6 +56,10 @@ type Calendar struct {
 	// from Sunday, as in crontab. "5#3" is the third Friday, "L5" the last one. The
 	// default is "*"; together with DayOfMonth, one of both is enough.
 	DayOfWeek calendar `star:"dayOfWeek,optional"`
+}
+
+// ForceAt are times when OnlyIfChanged does not count.
+type ForceAt struct {
 	// ForceAtMinute, with the other ForceAt, are times when OnlyIfChanged does not
 	// count. They must be among the times of the scheduler; a part that is left out is
 	// that of the times.
@@ -70,7 +75,7 @@ type Calendar struct {
 }
 
 // crons returns the times, and those that are forced; nil: none are.
-func (a *Calendar) crons(c *spec.Call) (times, forced *sched.Cron) {
+func (a *Calendar) crons(c *spec.Call, force ForceAt) (times, forced *sched.Cron) {
 	times, forced = &sched.Cron{}, &sched.Cron{}
 	anyForced, bad := false, false
 	for _, f := range []struct {
@@ -80,11 +85,11 @@ func (a *Calendar) crons(c *spec.Call) (times, forced *sched.Cron) {
 		given, forcedGiven calendar
 		times, forced      *sched.CronSet
 	}{
-		{sched.CronMinute, "0", "minute", "force_at_minute", a.Minute, a.ForceAtMinute, &times.Minute, &forced.Minute},
-		{sched.CronHour, "*", "hour", "force_at_hour", a.Hour, a.ForceAtHour, &times.Hour, &forced.Hour},
-		{sched.CronDay, "*", "dayOfMonth", "force_at_day_of_month", a.DayOfMonth, a.ForceAtDayOfMonth, &times.Day, &forced.Day},
-		{sched.CronMonth, "*", "month", "force_at_month", a.Month, a.ForceAtMonth, &times.Month, &forced.Month},
-		{sched.CronWeekday, "*", "dayOfWeek", "force_at_day_of_week", a.DayOfWeek, a.ForceAtDayOfWeek, &times.Weekday, &forced.Weekday},
+		{sched.CronMinute, "0", "minute", "force_at_minute", a.Minute, force.ForceAtMinute, &times.Minute, &forced.Minute},
+		{sched.CronHour, "*", "hour", "force_at_hour", a.Hour, force.ForceAtHour, &times.Hour, &forced.Hour},
+		{sched.CronDay, "*", "dayOfMonth", "force_at_day_of_month", a.DayOfMonth, force.ForceAtDayOfMonth, &times.Day, &forced.Day},
+		{sched.CronMonth, "*", "month", "force_at_month", a.Month, force.ForceAtMonth, &times.Month, &forced.Month},
+		{sched.CronWeekday, "*", "dayOfWeek", "force_at_day_of_week", a.DayOfWeek, force.ForceAtDayOfWeek, &times.Weekday, &forced.Weekday},
 	} {
 		good := parseSet(c, f.kind, f.param, f.given.or(f.otherwise), f.times)
 		if *f.forced = *f.times; f.forcedGiven.text != "" {

@@ -63,6 +63,8 @@ type effect struct {
 	wait     map[int64]bool // changes that wait from now on -> important
 	drop     []int64        // changes that wait no longer
 	remember map[string]any
+	// still, if not nil, reports whether all else is as it was read.
+	still func(state.ReadTx) (bool, error)
 }
 
 // commit carries an effect out, if it is still the one to be done: the scheduler is
@@ -76,6 +78,11 @@ func (h Host) commit(ctx context.Context, owner config.Key, e effect) (done bool
 		var now cursor
 		if _, err := tx.Recall(owner, cursorName, &now); err != nil || now != e.from {
 			return err
+		}
+		if e.still != nil {
+			if ok, err := e.still(tx); err != nil || !ok {
+				return err
+			}
 		}
 		for _, set := range e.sets {
 			if err := h.Submit(tx, set); err != nil {

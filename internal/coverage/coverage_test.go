@@ -81,6 +81,7 @@ var required = map[string]map[string]string{
 	"schedulers.Dependent":             {"name": `"f"`, "upstream": `schedulers.ForceScheduler("all", ["every"])`, "builderNames": `["every"]`},
 	"schedulers.Periodic":              {"name": `"f"`, "builderNames": `["every"]`, "periodicBuildTimer": `60`},
 	"schedulers.Nightly":               {"name": `"f"`, "builderNames": `["every"]`},
+	"schedulers.NightlyTriggerable":    {"name": `"f"`, "builderNames": `["every"]`},
 }
 
 // values are arguments for which the type does not say what a good value is.
@@ -121,10 +122,15 @@ var values = map[string]string{
 	"*.categories":                             `["x"]`,
 	"*.fileIsImportant":                        `lambda change: True`,
 	"schedulers.Nightly.minute":                `5`,
+	"schedulers.NightlyTriggerable.minute":     `5`,
 	"schedulers.Nightly.hour":                  `5`,
+	"schedulers.NightlyTriggerable.hour":       `5`,
 	"schedulers.Nightly.dayOfMonth":            `5`,
+	"schedulers.NightlyTriggerable.dayOfMonth": `5`,
 	"schedulers.Nightly.month":                 `5`,
+	"schedulers.NightlyTriggerable.month":      `5`,
 	"schedulers.Nightly.dayOfWeek":             `5`,
+	"schedulers.NightlyTriggerable.dayOfWeek":  `5`,
 	"schedulers.Nightly.force_at_minute":       `0`,
 	"schedulers.Nightly.force_at_hour":         `5`,
 	"schedulers.Nightly.force_at_day_of_month": `5`,

@@ -189,6 +189,7 @@ var reloadValues = map[string]string{
 	"schedulers.AnyBranchScheduler.builderNames":    `["b"]`,
 	"schedulers.Dependent.builderNames":             `["b"]`,
 	"schedulers.Periodic.builderNames":              `["b"]`,
+	"schedulers.NightlyTriggerable.builderNames":    `["b"]`,
 	"schedulers.Nightly.builderNames":               `["b"]`,
 }
 
