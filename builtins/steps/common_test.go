@@ -198,7 +198,7 @@ func TestShellCommandProblems(t *testing.T) {
 
 // The other classes of Buildbot are known, though not supported.
 func TestUnsupportedSteps(t *testing.T) {
-	for _, name := range []string{"Git", "Compile", "VS2022", "HTTPStep", "Mock"} {
+	for _, name := range []string{"SVN", "Compile", "VS2022", "HTTPStep", "Mock"} {
 		_, ps := eval(t, `x = steps.`+name+`(a=1)`)
 		if len(ps) != 1 || !strings.Contains(ps.Error(), "not supported yet") {
 			t.Errorf("%s: %v", name, ps)

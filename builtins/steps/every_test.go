@@ -2,6 +2,7 @@ package steps
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -25,6 +26,7 @@ var minimal = map[string]string{
 	"FileDownload":       `mastersrc="f", workerdest="x"`, "StringDownload": `s="x", workerdest="x"`,
 	"JSONStringDownload": `o=1, workerdest="x"`, "JSONPropertiesDownload": `workerdest="x"`,
 	"Trigger": `schedulerNames=["s"]`,
+	"Git":     `repourl="../../origin"`, // from the work tree
 }
 
 // classes calls fn with each class and its minimal arguments, followed by a comma.
@@ -48,9 +50,9 @@ func TestEveryStepDefaults(t *testing.T) {
 		"ShellCommand": "shell", "Configure": "configure", "TreeSize": "treesize", "RemovePYCs": "remove_pyc",
 		"SetPropertyFromCommand": "setproperty", "FileUpload": "upload", "DirectoryUpload": "upload", "MultipleFileUpload": "upload",
 		"FileDownload": "download", "StringDownload": "string_download", "JSONStringDownload": "json_download",
-		"JSONPropertiesDownload": "json_properties_download", "Trigger": "trigger",
+		"JSONPropertiesDownload": "json_properties_download", "Trigger": "trigger", "Git": "git",
 	}
-	halts := " Configure MasterShellCommand MakeDirectory RemoveDirectory CopyDirectory FileExists "
+	halts := " Git Configure MasterShellCommand MakeDirectory RemoveDirectory CopyDirectory FileExists "
 	classes(t, func(t *testing.T, c *spec.Class, args string) {
 		step := parse(t, with(c.Name, args))
 		common := step[0].(run.Step).Common()
@@ -104,6 +106,7 @@ func TestEveryStepPassesOn(t *testing.T) {
 // Every step runs, is skipped, hidden and renamed.
 func TestEveryStepRuns(t *testing.T) {
 	r := newRig(t)
+	newOrigin(t, filepath.Join(r.there, "origin"))
 	classes(t, func(t *testing.T, c *spec.Class, args string) {
 		put(t, r.builddir("build", "f"), nil)
 		put(t, r.master("f"), nil)

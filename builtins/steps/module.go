@@ -16,6 +16,7 @@ var Module = &spec.Module{
 		MakeDirectory, RemoveDirectory, CopyDirectory, FileExists,
 		FileUpload, DirectoryUpload, MultipleFileUpload,
 		FileDownload, StringDownload, JSONStringDownload, JSONPropertiesDownload,
+		Git,
 	},
 	Unsupported: unsupportedSteps(),
 }
@@ -26,7 +27,7 @@ var All = []run.Step{
 	&setProperty{}, &setProperties{}, &setPropertyFromCommand{}, &assertion{}, &logRenderable{},
 	&makeDirectory{}, &removeDirectory{}, &copyDirectory{}, &fileExists{},
 	&fileUpload{}, &directoryUpload{}, &multipleFileUpload{},
-	&fileDownload{}, &stringDownload{}, &jsonStringDownload{}, &jsonPropertiesDownload{}, &trigger{},
+	&fileDownload{}, &stringDownload{}, &jsonStringDownload{}, &jsonPropertiesDownload{}, &trigger{}, &gitStep{},
 }
 
 const meanwhile = "use steps.ShellCommand with the command that you want to run"
@@ -49,7 +50,7 @@ func unsupportedSteps() map[string]string {
 		"VS2013", "VS2015", "VS2017", "VS2019", "VS2022", "MsBuild", "MsBuild4", "MsBuild12", "MsBuild14", "MsBuild141",
 		"MsBuild15", "MsBuild16", "MsBuild17", "MaxQ", "DebLintian", "DebPbuilder", "DebCowbuilder", "UbuPbuilder",
 		"UbuCowbuilder", "Mock", "MockBuildSRPM", "MockRebuild", "RpmBuild", "RpmLint",
-		"Source", "Git", "GitPush", "GitTag", "GitCommit", "GitHub", "GitLab", "Gerrit", "SVN", "Mercurial", "P4", "Repo", "Bzr",
+		"Source", "GitPush", "GitTag", "GitCommit", "GitHub", "GitLab", "Gerrit", "SVN", "Mercurial", "P4", "Repo", "Bzr",
 		"CVS", "Darcs", "Monotone",
 	} {
 		names[n] = meanwhile

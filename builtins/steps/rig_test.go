@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -77,7 +78,9 @@ type rig struct {
 	stock   bool   // the worker looks like a stock one of version 3.7.0
 	env     map[string]prop.Template[any]
 	tickets run.Ticket
-	block   func() // called for each block that is uploaded
+	block   func()                    // called for each block that is uploaded
+	change  func(args map[string]any) // called for each command, before it is sent
+	stamps  []state.SourceStamp       // of the builds; nil is one that says nothing
 
 	mu   sync.Mutex
 	sent []conn.Command
@@ -148,6 +151,9 @@ func (c recorder) Run(ctx context.Context, cmd conn.Command) (iter.Seq2[conn.Upd
 	if c.r.stock {
 		delete(cmd.Args, "max_lines") // it does not know this
 	}
+	if c.r.change != nil {
+		c.r.change(cmd.Args)
+	}
 	if c.r.block != nil && cmd.Upload != nil {
 		cmd.Upload = observed{cmd.Upload, c.r.block}
 	}
@@ -204,9 +210,15 @@ func (r *rig) carryOut(src string, then func(*run.Build), made chan<- *run.Build
 	r.tickets++
 	o.Ticket = r.tickets
 	r.update(func(tx state.Tx) error {
-		ss, err := tx.AddSourceStamp(state.SourceStamp{})
-		if err != nil {
-			return err
+		stamps := slices.Clone(r.stamps)
+		if stamps == nil {
+			stamps = []state.SourceStamp{{}}
+		}
+		for i := range stamps {
+			var err error
+			if stamps[i].ID, err = tx.AddSourceStamp(stamps[i]); err != nil {
+				return err
+			}
 		}
 		id, err := tx.PutBuilder(state.Builder{Name: "b", Active: true})
 		if err != nil {
@@ -216,7 +228,7 @@ func (r *rig) carryOut(src string, then func(*run.Build), made chan<- *run.Build
 		if err != nil {
 			return err
 		}
-		o.Buildset = state.Buildset{Results: config.Unfinished, SourceStamps: []state.SourceStamp{{ID: ss}}}
+		o.Buildset = state.Buildset{Results: config.Unfinished, SourceStamps: stamps}
 		_, ids, err := tx.AddBuildset(o.Buildset, []state.BuildRequest{{BuilderID: id, Results: config.Unfinished}})
 		if err != nil {
 			return err
@@ -234,7 +246,7 @@ func (r *rig) carryOut(src string, then func(*run.Build), made chan<- *run.Build
 		sub := r.store.Subscribe(ctx, "logs/*/append")
 		go func() {
 			for e := range sub.C {
-				if l := e.Row.(state.Log); l.Name == "stdio" && strings.Contains(r.text(l, "o"), "up\n") {
+				if l := e.Row.(state.Log); l.Name == "stdio" && strings.Contains(r.text(l, "oe"), "up\n") {
 					then(build)
 					return
 				}

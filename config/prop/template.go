@@ -54,6 +54,14 @@ func (t *Template[T]) Set(r Renderable) error {
 	return nil
 }
 
+// Renderable returns what t renders, a [Const] if that is plain.
+func (t Template[T]) Renderable() Renderable {
+	if t.is == dynamic {
+		return t.r
+	}
+	return Const{any(t.v)}
+}
+
 // IsSet reports whether the user gave a value.
 func (t Template[T]) IsSet() bool { return t.is != unset }
 

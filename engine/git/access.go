@@ -18,8 +18,8 @@ type Access struct {
 	useHTTPPath                     *bool
 }
 
-// A File is to be written before git runs, for who runs git only, into a directory that
-// nobody else can read; both are removed after it ran, however it ended.
+// A File is to be written before git runs, with mode 0600, and to be removed after it
+// ran, however it ended.
 type File struct{ Name, Content string }
 
 // The names of files in the private directory.

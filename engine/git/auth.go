@@ -23,7 +23,7 @@ type Auth struct {
 	// AuthCredentials are the user name and password for repourl over http or https.
 	AuthCredentials prop.Template[*Login] `star:"auth_credentials,optional"`
 	// GitCredentials are passwords for several addresses, as of submodules.
-	GitCredentials *CredentialOptions `star:"git_credentials,optional"`
+	GitCredentials *CredentialOptions `star:"git_credentials,optional" hint:"git_credentials=util.GitCredentialOptions([...])"`
 }
 
 // Check reports through problem what the types of the arguments do not say.

@@ -16,7 +16,7 @@ type CredentialOptions struct {
 	// Credentials are texts of lines NAME=VALUE, as `git credential` reads them, with the
 	// names url, protocol, host, path, username and password.
 	// util.GitCredentialInputRenderer makes such a text.
-	Credentials []prop.Template[string] `star:"credentials,kw"`
+	Credentials []prop.Template[string] `star:"credentials"`
 	// UseHTTPPath makes git tell repositories of one host apart by their path; None
 	// leaves that to git's own configuration.
 	UseHTTPPath *bool `star:"use_http_path,optional"`

@@ -29,8 +29,8 @@ func TestParseVersion(t *testing.T) {
 			t.Errorf("%q: %v", text, v)
 		}
 	}
-	if (Version{1, 7, 1}).Check() == nil || (Version{1, 7, 2}).Check() != nil || (Version{1, 8, 0}).Check() != nil {
-		t.Error("the oldest version is not 1.7.2")
+	if (Version{1, 8, 2}).Check() == nil || (Version{1, 8, 3}).Check() != nil || (Version{1, 9, 0}).Check() != nil {
+		t.Error("the oldest version is not 1.8.3")
 	}
 }
 
@@ -204,7 +204,7 @@ func TestOldGit(t *testing.T) {
 	password := access(t, Auth{AuthCredentials: prop.Of(&Login{"u", "p"})}, "https://h/", 22)
 	open := access(t, Auth{}, "/a", 22)
 	for v, want := range map[Version][3]bool{
-		{1, 7, 1}: {false, false, false}, {2, 2, 9}: {false, false, true}, {2, 3, 0}: {true, false, true}, {2, 9, 0}: {true, true, true},
+		{1, 8, 2}: {false, false, false}, {2, 2, 9}: {false, false, true}, {2, 3, 0}: {true, false, true}, {2, 9, 0}: {true, true, true},
 	} {
 		if got := [3]bool{key.Check(v) == nil, password.Check(v) == nil, open.Check(v) == nil}; got != want {
 			t.Errorf("%v: %v", v, got)

@@ -38,20 +38,14 @@ func (v Version) atLeast(major, minor, patch int) bool {
 	return v.Patch >= patch
 }
 
-// Check refuses versions that lack what everything here needs: -c, and clone --branch
-// and --progress.
+// Check refuses versions that lack what everything here needs. The oldest that does
+// not is that of CentOS 7.
 func (v Version) Check() error {
-	if !v.atLeast(1, 7, 2) {
-		return fmt.Errorf("git %v is too old: install 1.7.2 or newer", v)
+	if !v.atLeast(1, 8, 3) {
+		return fmt.Errorf("git %v is too old: install 1.8.3 or newer", v)
 	}
 	return nil
 }
-
-// ForcesSubmodules reports whether "submodule update" knows --force.
-func (v Version) ForcesSubmodules() bool { return v.atLeast(1, 7, 6) }
-
-// ChecksOutSubmodules reports whether "submodule update" knows --checkout.
-func (v Version) ChecksOutSubmodules() bool { return v.atLeast(1, 7, 8) }
 
 // Filters reports whether clone and fetch know --filter with every filter.
 func (v Version) Filters() bool { return v.atLeast(2, 27, 0) }
