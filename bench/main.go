@@ -29,6 +29,7 @@ type plan struct {
 	stockBuilds int // stock is slower: fewer say as much
 	workers     int
 	steps       int
+	changes     int
 	logMB       int
 	stockLogMB  int
 }
@@ -39,6 +40,7 @@ type figures struct {
 	buildCPU        time.Duration // per build, all workers busy
 	buildsPerSecond float64
 	logMBps         float64
+	changeLatency   time.Duration // from a change to the first command of its build
 	logCPU          time.Duration // per MB
 }
 
@@ -51,6 +53,7 @@ func main() {
 	flag.IntVar(&p.builders, "builders", 1000, "builders of the start measurement")
 	flag.IntVar(&p.builds, "builds", 2000, "builds to run on our master")
 	flag.IntVar(&p.stockBuilds, "stock-builds", 60, "builds to run on the stock master")
+	flag.IntVar(&p.changes, "changes", 100, "changes to tell our master, one after the other")
 	flag.IntVar(&p.workers, "workers", 20, "null workers")
 	flag.IntVar(&p.steps, "steps", 1, "steps per build")
 	flag.IntVar(&p.logMB, "log", 200, "MB of log to send to our master")
@@ -100,10 +103,13 @@ func report(ours, stock *figures, p plan) {
 			if f == nil {
 				return "-"
 			}
+			if of(f) == 0 {
+				return "not measured"
+			}
 			return fmt.Sprintf("%.3g %s", of(f), unit)
 		}
 		ratio := "-"
-		if ours != nil && stock != nil {
+		if ours != nil && stock != nil && of(ours) != 0 && of(stock) != 0 {
 			r := of(ours) / of(stock)
 			if smallerIsBetter {
 				r = 1 / r
@@ -117,6 +123,7 @@ func report(ours, stock *figures, p plan) {
 	row("its CPU", "ms", true, func(f *figures) float64 { return ms(f.startCPU) })
 	row(fmt.Sprintf("CPU per build of %d step(s), %d workers", p.steps, p.workers), "ms", true, func(f *figures) float64 { return ms(f.buildCPU) })
 	row("builds", "per s", false, func(f *figures) float64 { return f.buildsPerSecond })
+	row("change to first command, median", "ms", true, func(f *figures) float64 { return ms(f.changeLatency) })
 	row("log of 80-byte lines", "MB/s", false, func(f *figures) float64 { return f.logMBps })
 	row("its CPU per MB", "ms", true, func(f *figures) float64 { return ms(f.logCPU) })
 	w.Flush()

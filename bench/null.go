@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"flag"
 	"fmt"
@@ -25,7 +26,7 @@ func nullMain(args []string) {
 	var wg sync.WaitGroup
 	for i := range *n {
 		wg.Go(func() {
-			if err := null(*url, fmt.Sprint("w", i)); err != nil {
+			if err := null(context.Background(), *url, fmt.Sprint("w", i), func(string) {}); err != nil {
 				fmt.Fprintf(os.Stderr, "null worker %d: %v\n", i, err)
 			}
 		})
@@ -33,15 +34,18 @@ func nullMain(args []string) {
 	wg.Wait()
 }
 
-func null(url, name string) error {
+// null is one of them until ctx ends. heard is called with the name of each command when
+// it arrives.
+func null(ctx context.Context, url, name string, heard func(command string)) error {
 	auth := "Basic " + base64.StdEncoding.EncodeToString([]byte(name+":p"))
 	d := websocket.Dialer{WriteBufferSize: 128 << 10}
-	c, _, err := d.Dial(url, http.Header{"Authorization": {auth}})
+	c, _, err := d.DialContext(ctx, url, http.Header{"Authorization": {auth}})
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	w := nullWorker{c: c, basedir: "/null/" + name}
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	w := nullWorker{c: c, basedir: "/null/" + name, heard: heard}
 	for {
 		_, data, err := c.ReadMessage()
 		if err != nil {
@@ -64,6 +68,7 @@ func null(url, name string) error {
 type nullWorker struct {
 	c       *websocket.Conn
 	basedir string
+	heard   func(string)
 	seq     int64
 	buf     []byte
 }
@@ -83,6 +88,9 @@ func (w *nullWorker) request(op, id string, args any) error {
 
 func (w *nullWorker) handle(m map[string]any) error {
 	op, _ := m["op"].(string)
+	if command, ok := m["command_name"].(string); ok {
+		w.heard(command)
+	}
 	var result any
 	switch op {
 	case "response":

@@ -37,6 +37,9 @@ func measureOurs(ctx context.Context, p plan) (figures, error) {
 	if err := oursBuilds(ctx, binary, filepath.Join(dir, "builds"), p, &f); err != nil {
 		return f, err
 	}
+	if err := oursChanges(ctx, binary, filepath.Join(dir, "changes"), p, &f); err != nil {
+		return f, err
+	}
 	return f, oursLog(ctx, binary, filepath.Join(dir, "log"), p, &f)
 }
 
