@@ -256,8 +256,22 @@ func TestBanners(t *testing.T) {
 	f := newFixture(t)
 	f.fill(t)
 	f.health.ConfigProblems, f.health.DiskFull, f.health.Stopping = problems(), true, true
+	f.update(t, func(tx state.Tx) error {
+		for _, c := range []state.ChangeSource{{Name: "ok", Active: true}, {Name: "gone", Error: "no more"},
+			{Name: "p1", Error: "no network", Active: true}, {Name: "p2", Error: "x", Active: true}, {Name: "p3", Error: "x", Active: true}, {Name: "p4", Error: "x", Active: true}} {
+			if _, err := tx.PutChangeSource(c); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	body := get(t, f.handler(t), "/workers").Body.String()
-	for _, want := range []string{"2 problems", "master.star:12:3", "The disk is full", "The master is stopping", `href="/about#config"`} {
+	for _, not := range []string{"no more<", "&#34;ok&#34;", "&#34;p4&#34;"} {
+		if strings.Contains(body, not) {
+			t.Errorf("%q is on the page", not)
+		}
+	}
+	for _, want := range []string{"The change source &#34;p1&#34; finds no changes: no network", "And 1 more", "2 problems", "master.star:12:3", "The disk is full", "The master is stopping", `href="/about#config"`} {
 		if !strings.Contains(body, want) {
 			t.Errorf("no %q on the page", want)
 		}

@@ -48,8 +48,9 @@ func (s Shell) Title() string {
 	return t + " · " + s.Site
 }
 
-// shellLive is what the frame itself shows: the counts in the navigation.
-var shellLive = []string{"buildrequests/*/*", "workers/*/*", "masters/*/*"}
+// shellLive is what the frame itself shows: the counts in the navigation, and what is
+// wrong.
+var shellLive = []string{"buildrequests/*/*", "workers/*/*", "masters/*/*", "changesources/*/*"}
 
 // LiveKeys returns the routing keys of the page, for data-live.
 func (s Shell) LiveKeys() []string { return s.Live }
@@ -92,13 +93,15 @@ func (rq *request) frame(tx state.ReadTx, pos state.Position) error {
 		s.Theme = c.Value
 	}
 	s.Workers, s.Trouble = rq.names.workerCounts()
-	s.Banners = rq.banners()
 	var err error
+	if s.Banners, err = rq.banners(tx); err != nil {
+		return err
+	}
 	s.Queue, err = tx.Count("buildrequests", state.Where("complete", false, "claimed", false))
 	return err
 }
 
-func (rq *request) banners() []Banner {
+func (rq *request) banners(tx state.ReadTx) ([]Banner, error) {
 	h := rq.control.Health()
 	var bs []Banner
 	if h.Stopping {
@@ -114,7 +117,21 @@ func (rq *request) banners() []Banner {
 		}
 		bs = append(bs, Banner{"bad", text + problemText(h.ConfigProblems[0]), "/about#config"})
 	}
-	return bs
+	q := state.Where("active", true)
+	q.Where = append(q.Where, state.Filter{Field: "error", Op: state.Ne, Values: []any{""}})
+	blind, err := tx.ChangeSources(q)
+	if err != nil {
+		return nil, err
+	}
+	const enough = 3
+	for i, c := range blind {
+		if i == enough {
+			bs = append(bs, Banner{"bad", fmt.Sprintf("And %d more find no changes.", len(blind)-enough), ""})
+			break
+		}
+		bs = append(bs, Banner{"bad", fmt.Sprintf("The change source %q finds no changes: %s", c.Name, c.Error), ""})
+	}
+	return bs, nil
 }
 
 // problemText is one line on a problem of the configuration: where and what.
