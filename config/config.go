@@ -102,6 +102,7 @@ type Worker struct {
 	Machine           string       // "": none
 	Local             bool         // runs inside the master, over an in-memory pipe
 	Workdir           string       // of a local worker, absolute or below basedir; "": workers/NAME below basedir
+	Latent            *Latent      // nil: somebody else starts it
 }
 
 func (w *Worker) Key() Key { return Key{KindWorker, w.Name} }
@@ -113,6 +114,37 @@ func (w *Worker) Refs() iter.Seq2[string, Key] {
 			yield("machine_name", Key{KindMachine, w.Machine})
 		}
 	}
+}
+
+// Latent says how the master starts and stops the instances of a worker
+// (docs/requirements.md A8, B3).
+type Latent struct {
+	Backend Backend
+	// BuildWait is how long an idle instance is kept; negative: until the master stops.
+	BuildWait time.Duration
+	// CheckEvery is the time between checks of an instance that has not connected yet.
+	CheckEvery time.Duration
+	// Missing is how long an instance may take to connect.
+	Missing time.Duration
+	// MasterFQDN is the host that instances dial; "": found out.
+	MasterFQDN string
+	Caps       []InstanceCap
+	// MayBeIncompatible says whether an instance may not serve every build
+	// (builds_may_be_incompatible).
+	MayBeIncompatible bool
+}
+
+// Backend is what the graph knows of what makes instances: its exported fields are
+// content. Its behaviour is latent.Params, which embeds this.
+type Backend interface {
+	Kind() string // "docker"
+}
+
+// InstanceCap limits what the workers that name it may have together.
+type InstanceCap struct {
+	Name         string
+	MaxInstances int     // at a time; 0: no limit
+	HoursPerDay  float64 // of instances, within any 24 hours; 0: no limit
 }
 
 func noRefs(func(string, Key) bool) {}

@@ -1,6 +1,8 @@
 package spec
 
 import (
+	"maps"
+	"slices"
 	"sync"
 
 	star "go.starlark.net/starlark"
@@ -103,4 +105,15 @@ type Module struct {
 	// NotYet says that nothing of the module exists yet: every name of it is known
 	// and unsupported.
 	NotYet bool
+}
+
+// With returns a module that also has these classes, whose names are supported then.
+func (m *Module) With(classes ...*Class) *Module {
+	more := *m
+	more.Classes = slices.Concat(m.Classes, classes)
+	more.Unsupported = maps.Clone(m.Unsupported)
+	for _, c := range classes {
+		delete(more.Unsupported, c.Name)
+	}
+	return &more
 }
