@@ -95,7 +95,7 @@ func (s *session) settings(quiet bool) map[string]any {
 			silence = 0
 		}
 		args[wire.SetBufferTimeout], args[wire.SetNewlineRE] = 0.03, wire.NoNewlines // the master shows what CR does
-		args[wire.InfoOurs] = map[string]any{wire.OursSilence: silence.Seconds()}
+		args[wire.InfoOurs] = map[string]any{wire.OursSilence: silence.Seconds(), wire.OursLeave: 1}
 	}
 	return args
 }

@@ -58,12 +58,29 @@ func TestAttachOurs(t *testing.T) {
 		if args["newline_re"] != wire.NoNewlines || args["buffer_timeout"] != 0.03 {
 			t.Errorf("settings %v", args)
 		}
-		if ours := args["buildstar"].(map[string]any); ours["silence"] != 120.0 {
+		if ours := args["buildstar"].(map[string]any); ours["silence"] != 120.0 || ours["leave"] != int64(1) {
 			t.Errorf("the master can %v", ours)
 		}
 		p.reply(m, nil)
 		if s := <-y.attached; !s.Info().Ours || s.Info().Facts["buildstar"] != nil {
 			t.Errorf("got %+v", s.Info())
+		}
+	})
+}
+
+// docs/protocol.md A.10: a worker asks to be told to shut down once it is idle.
+func TestLeave(t *testing.T) {
+	bubble(t, func(t *testing.T, srv *Server, y *yard) {
+		p := connect(t, srv, "w1")
+		s := p.attach(y)
+		select {
+		case <-s.Leaving():
+			t.Error("it leaves before it asked")
+		default:
+		}
+		for range 2 {
+			p.answered(p.send("leave", nil))
+			<-s.Leaving()
 		}
 	})
 }

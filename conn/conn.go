@@ -124,6 +124,9 @@ type Session interface {
 	// flowing. 0 sends none, and no pings either: only TCP then finds out that the
 	// worker is gone. A new session has pings and no keepalives.
 	SetKeepalive(every time.Duration)
+	// Leaving is closed when the worker asked to be told to shut down once it is idle.
+	// Only our own workers can.
+	Leaving() <-chan struct{}
 	// Shutdown tells the worker's process to exit.
 	Shutdown(ctx context.Context) error
 	// Close ends the connection; why is logged and told where possible.

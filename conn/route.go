@@ -23,6 +23,13 @@ func (s *session) handle(frame []byte) error {
 	if m.Op == wire.OpResponse {
 		return s.answered(&m)
 	}
+	if m.Op == wire.OpLeave {
+		if s.asked.CompareAndSwap(false, true) {
+			close(s.leave)
+		}
+		s.respond(m.Seq)
+		return nil
+	}
 	it, err := read(&m, len(frame))
 	if err != nil {
 		s.except(m.Seq, err.Error())

@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"buildstar/conn/wire"
 )
@@ -22,6 +23,8 @@ type session struct {
 	held   []Held     // the same
 	out    outbox
 	done   chan struct{}
+	leave  chan struct{} // see Leaving
+	asked  atomic.Bool   // leave is closed
 
 	named    bool // it had its name; guarded by srv.mu
 	attached bool // guarded by srv.mu
@@ -54,7 +57,7 @@ func (a answer) value() (any, error) {
 }
 
 func newSession(srv *Server, t wire.Transport, name string, remote net.Addr) *session {
-	return &session{srv: srv, name: name, remote: remote, t: t, done: make(chan struct{})}
+	return &session{srv: srv, name: name, remote: remote, t: t, done: make(chan struct{}), leave: make(chan struct{})}
 }
 
 func (s *session) Name() string          { return s.name }
@@ -62,6 +65,8 @@ func (s *session) Info() WorkerInfo      { return s.info }
 func (s *session) Held() []Held          { return s.held }
 func (s *session) RemoteAddr() net.Addr  { return s.remote }
 func (s *session) Done() <-chan struct{} { return s.done }
+
+func (s *session) Leaving() <-chan struct{} { return s.leave }
 
 func (s *session) Err() error {
 	select {

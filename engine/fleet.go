@@ -36,6 +36,7 @@ type member struct {
 	session   conn.Session
 	gone      chan struct{} // closed when the session's rows are written
 	keepalive time.Duration
+	leaver    string // GracefulLife of its row
 }
 
 func newFleet(m *Master) *fleet {
@@ -74,7 +75,9 @@ func (f *fleet) serve(s conn.Session) {
 	}
 	f.m.recordWorker(s.Name(), func(row *state.Worker) {
 		row.Connected, row.Info = true, s.Info().Facts
-		row.Graceful, row.GracefulReason, row.GracefulBy, row.GracefulAt = false, "", "", 0
+		if !staysGraceful(row.Graceful, row.GracefulLife, s) {
+			forgetGraceful(row)
+		}
 	}, "connected")
 	f.settle(s)
 	f.change(s.Name(), func(mb *member) {
@@ -82,7 +85,12 @@ func (f *fleet) serve(s conn.Session) {
 			mb.status.Settling = false
 		}
 	})
-	<-s.Done()
+	select {
+	case <-s.Leaving():
+		f.m.leaves(s)
+		<-s.Done()
+	case <-s.Done():
+	}
 	f.change(s.Name(), func(mb *member) {
 		if mb.session == s {
 			mb.session, mb.status.Connected, mb.status.Settling = nil, false, false
@@ -105,7 +113,8 @@ func (f *fleet) enter(s conn.Session, gone chan struct{}) bool {
 		if old == nil && (left == nil || closed(left)) {
 			mb.session, mb.gone = s, gone
 			s.SetKeepalive(mb.keepalive)
-			mb.status.Connected, mb.status.Settling, mb.status.Graceful = true, true, false
+			mb.status.Connected, mb.status.Settling = true, true
+			mb.status.Graceful = staysGraceful(mb.status.Graceful, mb.leaver, s)
 			mb.status.ChangedAt = state.Now()
 			f.m.dist.SetWorker(s.Name(), mb.status)
 			f.mu.Unlock()
@@ -244,6 +253,7 @@ func (f *fleet) adopt(last, next *applied) map[conn.Session]string {
 			mb.status.Paused, mb.status.PauseReason = row.Paused, row.PauseReason
 			mb.status.PausedBy, mb.status.PausedAt = row.PausedBy, row.PausedAt
 			mb.status.Quarantine = row.Quarantine
+			mb.status.Graceful, mb.leaver = row.Graceful, row.GracefulLife
 		}
 		mb.keepalive = next.snapshot.Worker(name).Keepalive
 		if mb.session != nil {

@@ -42,12 +42,46 @@ func (m *Master) StopWorker(ctx context.Context, workerID int64, reason string, 
 			return fmt.Errorf("worker %q is local and lives as long as the master; pause it: %w", w.Name, ErrConflict)
 		case !w.Connected:
 			return fmt.Errorf("worker %q is not connected: %w", w.Name, ErrConflict)
-		case !w.Graceful:
-			w.Graceful, w.GracefulReason, w.GracefulBy, w.GracefulAt = true, reason, who.String(), state.Now()
 		}
+		m.setGraceful(w, reason, who.String())
 		return nil
 	})
 	return err
+}
+
+// leaves is StopWorker by the wish of the worker itself.
+func (m *Master) leaves(s conn.Session) {
+	id := m.current.Load().workers[s.Name()].ID
+	_, err := m.switchWorker(m.hard, "stop", id, func(w *state.Worker) error {
+		if m.fleet.session(w.Name) == s {
+			m.setGraceful(w, "", "the worker itself")
+		}
+		return nil
+	})
+	if err != nil {
+		m.log.Warn("let a worker go", "worker", s.Name(), "error", err)
+	}
+}
+
+// setGraceful notes that the process that is connected shall exit; who asked first is
+// kept.
+func (m *Master) setGraceful(w *state.Worker, reason, who string) {
+	s := m.fleet.session(w.Name)
+	if w.Graceful || s == nil {
+		return
+	}
+	w.Graceful, w.GracefulReason, w.GracefulBy, w.GracefulAt = true, reason, who, state.Now()
+	w.GracefulLife = s.Info().Life
+}
+
+func forgetGraceful(w *state.Worker) {
+	w.Graceful, w.GracefulReason, w.GracefulBy, w.GracefulAt, w.GracefulLife = false, "", "", 0, ""
+}
+
+// staysGraceful reports whether a worker that connects is the process that was to exit.
+// Of a stock worker that is not known, and the new connection starts anew (A5.11).
+func staysGraceful(graceful bool, life string, s conn.Session) bool {
+	return graceful && life != "" && life == s.Info().Life
 }
 
 // switchWorker changes the row of a worker, and lets the distributor know.
@@ -68,7 +102,7 @@ func (m *Master) switchWorker(ctx context.Context, what string, id int64, change
 	m.fleet.change(row.Name, func(mb *member) {
 		mb.status.Paused, mb.status.PauseReason = row.Paused, row.PauseReason
 		mb.status.PausedBy, mb.status.PausedAt = row.PausedBy, row.PausedAt
-		mb.status.Graceful = row.Graceful
+		mb.status.Graceful, mb.leaver = row.Graceful, row.GracefulLife
 	})
 	return row, nil
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"buildstar/config"
+	"buildstar/conn"
 	"buildstar/engine/sched"
 	"buildstar/state"
 )
@@ -166,4 +167,64 @@ func TestKillLocalWorker(t *testing.T) {
 	if b := r.finished(id); b.Results != config.Success {
 		t.Errorf("built again: %+v", b)
 	}
+}
+
+// leaver is a session of a process that may ask to leave.
+type leaver struct {
+	*slow
+	life  string
+	leave chan struct{}
+	shut  chan struct{} // Shutdown was called
+}
+
+func (l *leaver) Info() conn.WorkerInfo {
+	return conn.WorkerInfo{Facts: map[string]any{"version": "1"}, Life: l.life}
+}
+func (l *leaver) Leaving() <-chan struct{} { return l.leave }
+func (l *leaver) Shutdown(context.Context) error {
+	l.shut <- struct{}{}
+	return nil
+}
+
+// A worker of ours may ask itself for a graceful stop. That it shall exit is kept while
+// the same process comes and goes, also over a restart of the master, and no longer.
+func TestWorkerLeaves(t *testing.T) {
+	s := newSite(t)
+	r := s.start(remote([]string{"w"}))
+	visit := func(life string, asks, told bool) {
+		t.Helper()
+		l := &leaver{newSlow(), life, make(chan struct{}), make(chan struct{}, 1)}
+		served := make(chan struct{})
+		go func() {
+			defer close(served)
+			r.fleet.serve(l)
+		}()
+		r.connected("w")
+		if asks {
+			close(l.leave)
+		}
+		if told {
+			<-l.shut
+		}
+		if row := r.row(); row.Graceful != told || told && row.GracefulBy != "the worker itself" {
+			t.Errorf("process %s: %+v", life, row)
+		}
+		close(l.done) // its connection is lost
+		<-served
+		r.gone()
+		if len(l.shut) > 0 {
+			t.Errorf("process %s was told to exit", life)
+		}
+	}
+	visit("one", false, false)
+	visit("one", true, true)
+	visit("one", false, true)
+	r.stop()
+	s.close()
+	s.open()
+	r = s.start(remote([]string{"w"}))
+	visit("one", false, true)
+	visit("two", false, false)
+	visit("two", true, true)
+	visit("", false, false)
 }

@@ -104,6 +104,7 @@ type Worker struct {
 	GracefulReason string         `json:"graceful_reason"`
 	GracefulBy     string         `json:"-"`
 	GracefulAt     Time           `json:"-"`
+	GracefulLife   string         `json:"-"` // the process that shall exit; "": the one that is connected
 	Quarantine     Quarantine     `json:"-"`
 	Info           map[string]any `json:"workerinfo"` // admin, host, version, os_* ...; never the environment
 	Connected      bool           `json:"-"`

@@ -73,6 +73,10 @@ func (s *session) dispatch(m *wire.Message) (result any, start func(), err error
 		if t, ok := s.t.(interface{ expect(time.Duration) }); ok {
 			t.expect(set.silence)
 		}
+		select {
+		case s.told <- set.leave:
+		default: // it was told before
+		}
 		return nil, nil, nil
 	case wire.OpStartCommand:
 		start, err := s.startCommand(m)

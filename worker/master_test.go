@@ -34,6 +34,7 @@ type master struct {
 	answers map[int64]response
 	remotes map[string]*remote
 	ids     int
+	leaves  int // how often the worker asked to leave
 	closed  bool
 }
 
@@ -64,7 +65,7 @@ type remote struct {
 
 func startWorker(t testing.TB) *master { return startWorkerIn(t, t.TempDir()) }
 
-func startWorkerIn(t testing.TB, basedir string) *master {
+func startWorkerIn(t testing.TB, basedir string, change ...func(*Config)) *master {
 	t.Helper()
 	here, there := wire.Pipe()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -74,6 +75,9 @@ func startWorkerIn(t testing.TB, basedir string) *master {
 	}
 	m.changed = sync.NewCond(&m.mu)
 	cfg := Config{Name: "w", Basedir: basedir, Logger: discard(), killWait: time.Second, leftoverWait: time.Second}
+	for _, c := range change {
+		c(&cfg)
+	}
 	var wg sync.WaitGroup
 	wg.Go(func() { m.served <- Serve(ctx, there, cfg) })
 	wg.Go(m.read)
@@ -116,6 +120,10 @@ func (m *master) handle(msg *wire.Message) []byte {
 		}
 		m.answers[msg.Seq] = response{v, msg.Exception}
 		return nil
+	}
+	if msg.Op == wire.OpLeave {
+		m.leaves++
+		return wire.AppendResponse(nil, msg.Seq, nil)
 	}
 	r := m.remotes[msg.CommandID]
 	if r == nil {

@@ -37,6 +37,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	running := newTable()
 	defer running.stop(errStopping)
+	leave := cfg.Leave // cuts one wait short; then nil
 	for failures := 0; ; {
 		attached, err := attempt(ctx, cfg, running)
 		if ctx.Err() != nil || errors.Is(err, errShutdown) {
@@ -45,14 +46,20 @@ func Run(ctx context.Context, cfg Config) error {
 		if attached {
 			failures = 0
 		}
+		if !attached && cfg.Leave != nil && closed(cfg.Leave) && running.empty() {
+			return nil
+		}
 		failures++
 		if cfg.MaxRetries > 0 && failures > cfg.MaxRetries {
 			return fmt.Errorf("worker %q gives up after %d attempts: %w", cfg.Name, failures, err)
 		}
 		wait := cfg.pause(failures)
 		cfg.Logger.Warn("not connected to the master", "master", cfg.MasterURL, "err", err, "again_in", wait.Round(100*time.Millisecond))
-		if !sleep(ctx, wait) {
+		if !sleep(ctx, wait, leave) {
 			return nil
+		}
+		if leave != nil && closed(leave) {
+			leave = nil
 		}
 	}
 }
@@ -75,12 +82,14 @@ func backOff(n int, random float64) time.Duration {
 
 func pause(failures int) time.Duration { return backOff(failures, rand.Float64()) }
 
-// sleep waits and says whether ctx is still good.
-func sleep(ctx context.Context, d time.Duration) bool {
+// sleep waits, at most until early is closed, and says whether ctx is still good.
+func sleep(ctx context.Context, d time.Duration, early <-chan struct{}) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		return true
+	case <-early:
 		return true
 	case <-ctx.Done():
 		return false

@@ -72,6 +72,7 @@ type session struct {
 	dead chan struct{} // closed when the transport is gone
 	quit chan struct{} // closed when the writer shall write what waits and end
 	over chan struct{} // closed when the writer has ended
+	told chan bool     // whether the master can be asked for leave; holds the first answer
 	stop context.CancelCauseFunc
 }
 
@@ -93,11 +94,13 @@ func serve(ctx context.Context, t wire.Transport, cfg Config, running *table) (a
 		dead:    make(chan struct{}),
 		quit:    make(chan struct{}),
 		over:    make(chan struct{}),
+		told:    make(chan bool, 1),
 		stop:    cancel,
 	}
 	var wg sync.WaitGroup
 	wg.Go(s.write)
 	wg.Go(func() { s.end(ctx) })
+	wg.Go(func() { s.leave(ctx) })
 	s.read()
 	cancel(errLost)
 	wg.Wait()
@@ -154,6 +157,29 @@ func (s *session) end(ctx context.Context) {
 	case <-s.dead:
 	}
 	s.die(cause)
+}
+
+// leave asks the master, once Config.Leave is closed, to be told to shut down as soon as
+// it needs the worker no more (docs/protocol.md A.10).
+func (s *session) leave(ctx context.Context) {
+	select {
+	case <-s.cfg.Leave:
+	case <-s.dead:
+		return
+	}
+	select {
+	case can := <-s.told:
+		if !can {
+			s.log.Warn("the master is a stock one and cannot be asked for a graceful stop: ask for it there, or end the worker with SIGTERM")
+			return
+		}
+	case <-s.dead:
+		return
+	}
+	s.log.Info("the master is asked to let the worker go once it is idle")
+	if _, err := s.call(ctx, wire.OpLeave, "", nil); err != nil && ctx.Err() == nil && !errors.Is(err, errLost) {
+		s.log.Warn("ask the master for a graceful stop", "err", err)
+	}
 }
 
 // die ends the session once.

@@ -18,6 +18,7 @@ type settings struct {
 	size     int           // cost of the entries that may wait (A.7)
 	timeout  time.Duration // how long an entry may wait
 	silence  time.Duration // after which the master is taken for gone; 0: never (A.10)
+	leave    bool          // the master knows wire.OpLeave
 }
 
 // defaultSettings hold until the master sets others.
@@ -47,7 +48,7 @@ func parseSettings(a map[string]any) (*settings, error) {
 	if r.err != nil {
 		return nil, fmt.Errorf("set_worker_settings: %w", r.err)
 	}
-	silence, err := parseOurs(a[wire.InfoOurs])
+	silence, leave, err := parseOurs(a[wire.InfoOurs])
 	if err != nil {
 		return nil, fmt.Errorf("set_worker_settings: %w", err)
 	}
@@ -64,17 +65,17 @@ func parseSettings(a map[string]any) (*settings, error) {
 		size:     int(math.Min(size, maxBuffer)),
 		timeout:  min(timeout, maxBufferTimeout),
 		silence:  silence,
+		leave:    leave,
 	}, nil
 }
 
 // parseOurs reads what a master of ours can (docs/protocol.md A.10); a stock one says
 // nothing.
-func parseOurs(v any) (silence time.Duration, err error) {
-	ours, ok := v.(map[string]any)
-	if !ok || ours[wire.OursSilence] == nil {
-		return 0, nil
+func parseOurs(v any) (silence time.Duration, leave bool, err error) {
+	ours, _ := v.(map[string]any)
+	if ours[wire.OursSilence] != nil {
+		r := reader{args: ours}
+		silence, err = r.seconds(wire.OursSilence), r.err
 	}
-	r := reader{args: ours}
-	silence = r.seconds(wire.OursSilence)
-	return silence, r.err
+	return silence, ours[wire.OursLeave] != nil, err
 }

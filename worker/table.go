@@ -73,6 +73,14 @@ func (t *table) start(c *command) {
 	t.wg.Go(c.run)
 }
 
+// empty reports whether there are no commands, not even ones that the master may still
+// ask for.
+func (t *table) empty() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.commands) == 0
+}
+
 func (t *table) find(id string) *command {
 	t.mu.Lock()
 	defer t.mu.Unlock()

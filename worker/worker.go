@@ -46,7 +46,11 @@ type Config struct {
 	// (docs/protocol.md F); another one can end them by their ids. 0 means that they are
 	// killed at once.
 	OrphanTimeout time.Duration
-	Logger        *slog.Logger // default slog.Default()
+	// Leave, when it is closed, has the worker ask the master to be let go: it gets no more
+	// builds and is told to shut down when those it has are over. Run also ends if there is
+	// no master just then and no command. nil is never.
+	Leave  <-chan struct{}
+	Logger *slog.Logger // default slog.Default()
 
 	// Set by tests, which have less time.
 	dial         func() (wire.Transport, error)

@@ -40,6 +40,7 @@ const (
 	OpUploadDirectoryDone  = "update_upload_directory_unpack"
 	OpReadFile             = "update_read_file"
 	OpReadFileClose        = "update_read_file_close"
+	OpLeave                = "leave" // ours: to be told to shut down once no build needs it
 )
 
 // Keys of the envelope and of the messages.
@@ -104,6 +105,9 @@ const InfoOurs = "buildstar"
 // OursSilence, in the master's map, is after how many seconds without a byte a worker
 // may take the connection for dead; 0 is never.
 const OursSilence = "silence"
+
+// OursLeave, in the master's map, says that it knows OpLeave.
+const OursLeave = "leave"
 
 // The keys of that map by which a worker says that its commands outlive a connection
 // (docs/protocol.md F): the version of that ability, the name of this life of its

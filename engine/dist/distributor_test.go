@@ -100,7 +100,7 @@ func TestDistributorMissesNothing(t *testing.T) {
 				d.event(context.Background(), state.Event{Row: row})
 			case 2:
 				name := fmt.Sprintf("w%d", rapid.IntRange(0, 3).Draw(t, "worker"))
-				d.SetWorker(name, Status{Connected: rapid.Bool().Draw(t, "up"), Paused: rapid.IntRange(0, 3).Draw(t, "paused") == 0,
+				d.SetWorker(name, Status{Connected: rapid.Bool().Draw(t, "up"), Settling: rapid.IntRange(0, 3).Draw(t, "settling") == 0, Paused: rapid.IntRange(0, 3).Draw(t, "paused") == 0,
 					Graceful: rapid.IntRange(0, 3).Draw(t, "graceful") == 0})
 			case 3, 4:
 				if len(started) > 0 {
@@ -117,7 +117,7 @@ func TestDistributorMissesNothing(t *testing.T) {
 			d.turn()
 			d.turn() // a lock that was freed in the first turn
 			for name, w := range d.workers {
-				switch idle := w.Connected && w.Graceful && !busy(name); {
+				switch idle := w.Connected && !w.Settling && w.Graceful && !busy(name); {
 				case !idle:
 					delete(drained, name)
 				case !drained[name]:

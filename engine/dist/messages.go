@@ -80,7 +80,7 @@ func (d *Distributor) SetWorker(name string, s Status) {
 
 // drain says that a worker that shall exit can.
 func (d *Distributor) drain(w *Worker) {
-	idle := w.Connected && w.Graceful && len(d.on[w.Name]) == 0
+	idle := w.Connected && !w.Settling && w.Graceful && len(d.on[w.Name]) == 0
 	if idle && !w.drained {
 		d.o.Drained(w.Name)
 	}

@@ -13,7 +13,7 @@ import (
 
 // unit returns the systemd unit that runs a worker with these settings. A worker that
 // the master told to shut down exits with 0 and stays down.
-func unit(cfg worker.Config, passwordFile string) (string, error) {
+func unit(cfg worker.Config, passwordFile string, graceful bool) (string, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return "", fmt.Errorf("find this program: %w", err)
@@ -37,6 +37,11 @@ func unit(cfg worker.Config, passwordFile string) (string, error) {
 	if cfg.MaxRetries > 0 {
 		args = append(args, "--maxretries", strconv.Itoa(cfg.MaxRetries))
 	}
+	stopTimeout := "30"
+	if graceful {
+		args = append(args, "--graceful")
+		stopTimeout = "infinity" // builds take as long as they take
+	}
 	for i, a := range args {
 		args[i] = unitWord(a)
 	}
@@ -54,11 +59,11 @@ ExecStart=%s
 %sRestart=on-failure
 RestartSec=10
 KillMode=mixed
-TimeoutStopSec=30
+TimeoutStopSec=%s
 
 [Install]
 WantedBy=multi-user.target
-`, strings.ReplaceAll(cfg.Name, "%", "%%"), strings.Join(args, " "), who), nil
+`, strings.ReplaceAll(cfg.Name, "%", "%%"), strings.Join(args, " "), who, stopTimeout), nil
 }
 
 // unitWord quotes a word of a command line for systemd, if it must be.

@@ -29,6 +29,13 @@ func TestWorkerUnit(t *testing.T) {
 	if status != 0 || !strings.Contains(out, want) || !strings.Contains(out, "Restart=on-failure") {
 		t.Errorf("status %d, want %q in\n%s", status, want, out)
 	}
+	if !strings.Contains(out, "TimeoutStopSec=30\n") {
+		t.Errorf("no limit for the stop in\n%s", out)
+	}
+	out, status = workerOutput(t, "--systemd", "--graceful", "--master", "ci:9989", "--name", "w", "--password-file", "pw")
+	if status != 0 || !strings.Contains(out, " --graceful\n") || !strings.Contains(out, "TimeoutStopSec=infinity\n") {
+		t.Errorf("status %d\n%s", status, out)
+	}
 }
 
 func TestWorkerFlags(t *testing.T) {

@@ -26,7 +26,9 @@ BUILDMASTER_PORT, WORKERNAME and WORKERPASS. The master may be a stock Buildbot
 master that listens with msgpack_experimental_v7.
 
 When the connection is lost, or cannot be made, it is tried again: after 2 s, later
-after up to a minute. SIGTERM and Ctrl-C kill what runs and exit with 0.`,
+after up to a minute. SIGTERM and Ctrl-C kill what runs and exit with 0. SIGHUP
+asks the master for a graceful stop: the worker gets no more builds and exits once
+those it has are over.`,
 	setup: func(fs *flag.FlagSet) func(context.Context, *app, []string) error {
 		var log logFlags
 		log.declare(fs)
@@ -38,6 +40,7 @@ after up to a minute. SIGTERM and Ctrl-C kill what runs and exit with 0.`,
 		retries := fs.Int("maxretries", 0, "give up after this many failed attempts in a row (default: never)")
 		caFile := fs.String("ca-file", "", "PEM file with the certificates to trust for wss:// (default: what the system trusts)")
 		proxy := fs.String("proxy", "", "HTTP proxy to connect through: http://HOST:PORT (default: HTTPS_PROXY for wss://,\nHTTP_PROXY for ws://, except for what NO_PROXY lists)")
+		graceful := fs.Bool("graceful", false, "the first SIGTERM or Ctrl-C is a graceful stop, as SIGHUP is")
 		systemd := fs.Bool("systemd", false, "print a unit of systemd that runs the worker with these flags, and exit")
 		return func(ctx context.Context, a *app, args []string) error {
 			if len(args) > 0 {
@@ -66,7 +69,7 @@ after up to a minute. SIGTERM and Ctrl-C kill what runs and exit with 0.`,
 			}
 			cfg.Basedir = cmp.Or(cfg.Basedir, cfg.Name)
 			if *systemd {
-				text, err := unit(cfg, *passwordFile)
+				text, err := unit(cfg, *passwordFile, *graceful)
 				if err != nil {
 					return err
 				}
@@ -78,8 +81,9 @@ after up to a minute. SIGTERM and Ctrl-C kill what runs and exit with 0.`,
 				return err
 			}
 			cfg.Password = password
-			ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
+			ctx, leave, stop := leaveSignals(ctx, *graceful)
 			defer stop()
+			cfg.Leave = leave
 			err = worker.Run(ctx, cfg)
 			if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 				return nil
@@ -87,6 +91,39 @@ after up to a minute. SIGTERM and Ctrl-C kill what runs and exit with 0.`,
 			return err
 		}
 	},
+}
+
+// leaveSignals returns a context that SIGTERM and Ctrl-C end, and a channel that SIGHUP
+// closes; with graceful the first of the others does too. stop ends the listening.
+func leaveSignals(ctx context.Context, graceful bool) (_ context.Context, leave <-chan struct{}, stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup means it
+		signal.Notify(signals, syscall.SIGHUP)
+	}
+	asked := make(chan struct{})
+	go func() { // ends with ctx
+		left := false
+		for {
+			select {
+			case s := <-signals:
+				switch {
+				case s != syscall.SIGHUP && (left || !graceful):
+					cancel()
+				case !left:
+					close(asked)
+					left = true
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return ctx, asked, func() {
+		signal.Stop(signals)
+		cancel()
+	}
 }
 
 // envMaster returns the master that BUILDMASTER and BUILDMASTER_PORT name.

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -111,4 +112,31 @@ func (m *master) lastOf(request int64) (b build) {
 		return len(all) == 1 && b.Results != nil
 	})
 	return b
+}
+
+// SIGHUP is a worker's own wish for a graceful stop: it gets no more builds, finishes
+// those it has, and exits with 0.
+func TestWorkerHangUp(t *testing.T) {
+	gate := filepath.Join(t.TempDir(), "go")
+	m := newMaster(t, strings.ReplaceAll(gatedWorkers, "{GO}", gate))
+	m.start()
+	own := m.startOwn("own", "p")
+	m.connected("own")
+	first := m.force(m.builders()["own"], nil)
+	m.waitFor("the build runs", func() bool { return len(get[build](m, "builds?complete=false", "builds")) == 1 })
+	if err := own.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	m.waitFor("the worker is to stop", func() bool {
+		out, _ := buildstar(t, "workers", m.dir)
+		return strings.Contains(out, "by the worker itself")
+	})
+	second := m.force(m.builders()["own"], nil)
+	if err := os.WriteFile(gate, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	checkResult(t, m.finished(first), 0)
+	exits(t, "the worker", own)
+	m.startOwn("own", "p")
+	checkResult(t, m.finished(second), 0)
 }

@@ -22,7 +22,7 @@ const (
 	masterColumns  = "id, name, active, last_active"
 	builderColumns = "id, name, description, description_format, project_id, tags, active"
 	projectColumns = "id, name, slug, description, description_format, active"
-	workerColumns  = "id, name, paused, pause_reason, paused_by, paused_at, graceful, graceful_reason, graceful_by, graceful_at, " +
+	workerColumns  = "id, name, paused, pause_reason, paused_by, paused_at, graceful, graceful_reason, graceful_by, graceful_at, graceful_life, " +
 		"quarantine_since, quarantine_until, quarantine_count, quarantine_cause, quarantine_build, info, connected, changed_at, active"
 	schedulerColumns = "id, name, enabled, active"
 	sourceColumns    = "id, name, error, active"
@@ -223,7 +223,7 @@ func scanWorker(s scanner, w *state.Worker) error {
 	var info string
 	q := &w.Quarantine
 	err := s.Scan(&w.ID, &w.Name, &w.Paused, &w.PauseReason, &w.PausedBy, (*int64)(&w.PausedAt),
-		&w.Graceful, &w.GracefulReason, &w.GracefulBy, (*int64)(&w.GracefulAt),
+		&w.Graceful, &w.GracefulReason, &w.GracefulBy, (*int64)(&w.GracefulAt), &w.GracefulLife,
 		(*int64)(&q.Since), (*int64)(&q.Until), &q.Count, &q.Cause, &q.BuildID,
 		&info, &w.Connected, (*int64)(&w.ChangedAt), &w.Active)
 	if err != nil || info == "{}" {

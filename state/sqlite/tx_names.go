@@ -152,16 +152,16 @@ func (t *tx) PutWorker(w state.Worker, verb string) (int64, error) {
 		return w.ID, nil
 	}
 	q := w.Quarantine
-	values := []any{w.Paused, w.PauseReason, w.PausedBy, int64(w.PausedAt), w.Graceful, w.GracefulReason, w.GracefulBy, int64(w.GracefulAt),
+	values := []any{w.Paused, w.PauseReason, w.PausedBy, int64(w.PausedAt), w.Graceful, w.GracefulReason, w.GracefulBy, int64(w.GracefulAt), w.GracefulLife,
 		int64(q.Since), int64(q.Until), q.Count, q.Cause, q.BuildID, info, w.Connected, int64(w.ChangedAt), w.Active}
 	if known {
-		_, err = t.c.exec(`UPDATE workers SET paused=?, pause_reason=?, paused_by=?, paused_at=?, graceful=?, graceful_reason=?, graceful_by=?, graceful_at=?,
+		_, err = t.c.exec(`UPDATE workers SET paused=?, pause_reason=?, paused_by=?, paused_at=?, graceful=?, graceful_reason=?, graceful_by=?, graceful_at=?, graceful_life=?,
 			quarantine_since=?, quarantine_until=?, quarantine_count=?, quarantine_cause=?, quarantine_build=?, info=?, connected=?, changed_at=?, active=? WHERE id=?`,
 			append(values, w.ID)...)
 	} else {
-		w.ID, err = t.c.insert(`INSERT INTO workers (paused, pause_reason, paused_by, paused_at, graceful, graceful_reason, graceful_by, graceful_at,
+		w.ID, err = t.c.insert(`INSERT INTO workers (paused, pause_reason, paused_by, paused_at, graceful, graceful_reason, graceful_by, graceful_at, graceful_life,
 			quarantine_since, quarantine_until, quarantine_count, quarantine_cause, quarantine_build, info, connected, changed_at, active, name)
-			VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`,
+			VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`,
 			append(values, w.Name)...)
 	}
 	if err != nil {

@@ -15,7 +15,7 @@ func ptr[T any](v T) *T { return &v }
 func names(t *testing.T, s state.Store) {
 	worker := state.Worker{
 		Name: "w", Paused: true, PauseReason: "hot", PausedBy: "me", PausedAt: 1500, Connected: true, ChangedAt: 2500, Active: true,
-		Graceful: true, GracefulReason: "new disk", GracefulBy: "you", GracefulAt: 1600,
+		Graceful: true, GracefulReason: "new disk", GracefulBy: "you", GracefulAt: 1600, GracefulLife: "x",
 		Quarantine: state.Quarantine{Since: 1700, Until: 1800, Count: 3, Cause: "lost", BuildID: 4},
 		Info:       map[string]any{"admin": "a <b>", "numcpus": int64(4), "load": 1.0, "list": []any{true, nil}},
 	}

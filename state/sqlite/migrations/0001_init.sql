@@ -41,6 +41,7 @@ CREATE TABLE workers (
   graceful_reason TEXT    NOT NULL,
   graceful_by  TEXT    NOT NULL,
   graceful_at  INTEGER NOT NULL,
+  graceful_life TEXT NOT NULL, -- the process that shall exit, if it can be told from the next
   quarantine_since INTEGER NOT NULL,
   quarantine_until INTEGER NOT NULL,
   quarantine_count INTEGER NOT NULL,
