@@ -27,7 +27,8 @@ type buildModel struct {
 	Children   []childRow `json:"children"`         // what it triggered
 	// MoreChildren says that there are more than Children.
 	MoreChildren bool          `json:"more_children"`
-	Tab          string        `json:"tab"` // "steps" or "properties"
+	Tab          string        `json:"tab"`     // "steps", "changes" or "properties"
+	Changes      []changeRow   `json:"changes"` // since the builder last succeeded, newest first
 	Steps        []stepRow     `json:"steps"`
 	Hidden       int           `json:"hidden"`   // steps that are hidden
 	ShowAll      bool          `json:"show_all"` // hidden steps too
@@ -108,8 +109,8 @@ type propertyRow struct {
 func (rq *request) build() (any, error) {
 	rq.page = "build"
 	m := buildModel{Tab: "steps", ShowAll: rq.FormValue("hidden") == "1"}
-	if rq.FormValue("tab") == "properties" {
-		m.Tab = "properties"
+	if tab := rq.FormValue("tab"); tab == "properties" || tab == "changes" {
+		m.Tab = tab
 	}
 	var b state.Build
 	err := rq.view(func(tx state.ReadTx) (err error) {
@@ -189,7 +190,7 @@ func (rq *request) readBuild(tx state.ReadTx, b state.Build, m *buildModel) erro
 	rq.shell.Live = []string{"builds/" + id + "/*", "builds/" + id + "/steps/*/*", "builds/" + id + "/properties/*",
 		"builders/" + builder + "/builds/*/new", "builders/" + builder + "/builds/*/finished"}
 	for _, read := range []func(state.ReadTx, state.Build, *buildModel) error{
-		rq.readRequest, rq.readChildren, rq.readNeighbours, rq.readSteps, rq.readProperties,
+		rq.readRequest, rq.readChanges, rq.readChildren, rq.readNeighbours, rq.readSteps, rq.readProperties,
 	} {
 		if err := read(tx, b, m); err != nil {
 			return err
@@ -216,14 +217,7 @@ func (rq *request) readRequest(tx state.ReadTx, b state.Build, m *buildModel) er
 		return err
 	}
 	for _, ss := range bs.SourceStamps {
-		s := source{Codebase: ss.Codebase, Repository: ss.Repository, Project: ss.Project}
-		if ss.Branch != nil {
-			s.Branch = *ss.Branch
-		}
-		if ss.Revision != nil {
-			s.Revision = *ss.Revision
-		}
-		if s != (source{}) {
+		if s := sourceOf(ss); s != (source{}) {
 			m.Sources = append(m.Sources, s)
 		}
 	}

@@ -231,6 +231,15 @@ func (f *fixture) fill(t testing.TB) {
 				return err
 			}
 		}
+		link, main := "https://example.org/"+evil, "main"
+		for _, c := range []state.Change{
+			{Author: "ann " + evil, Comments: "begin " + evil + "\n\nat last", Branch: &main, Revision: &link, RevLink: &link, When: now, ReceivedAt: now, Files: []string{"a.c", evil}},
+			{Author: "bob", When: now, ReceivedAt: now},
+		} {
+			if _, err := tx.AddChange(c); err != nil {
+				return err
+			}
+		}
 		if _, err := tx.PutScheduler(state.Scheduler{Name: "force", Enabled: true, Active: true}); err != nil {
 			return err
 		}

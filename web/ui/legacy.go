@@ -65,6 +65,10 @@ func legacyPath(old string) (string, bool) {
 		return "/builders/" + parts[1] + "/force?" + v.Encode(), true
 	case shape("buildrequests/*"):
 		return "/r/" + parts[1], true
+	case shape("changes"), shape("lastchanges"):
+		return "/changes", true
+	case shape("changes/*"):
+		return "/changes/" + parts[1], true
 	case shape("workers/*"):
 		return "/workers/" + parts[1], true
 	case shape("pendingbuildrequests"), shape("buildrequests"):
@@ -83,7 +87,7 @@ func (rq *request) unknown() (any, error) {
 		if i := strings.LastIndexByte(word, '/'); i >= 0 {
 			word = word[i+1:]
 		}
-		for _, n := range nearest(word, []string{"overview", "builders", "queue", "workers", "about"}, func(s string) string { return s }) {
+		for _, n := range nearest(word, []string{"overview", "builders", "queue", "changes", "workers", "about"}, func(s string) string { return s }) {
 			m.near = append(m.near, link{n, "/" + strings.TrimPrefix(n, "overview")})
 		}
 		for _, n := range nearest(word, rq.names.activeBuilders(), func(b state.Builder) string { return b.Name }) {

@@ -32,7 +32,7 @@ var everyPage = map[string]string{
 	"empty builder": "/builders/größe", "good build": "/builders/linux-gcc/1", "failed build": "/builders/tests-flaky/4",
 	"running build": "/builders/linux-gcc/19", "properties": "/builders/tests-flaky/4?tab=properties",
 	"step": "/builders/tests-flaky/4?step=compile", "log": "/builders/tests-flaky/4/2/stdio", "log by name": "/builders/tests-flaky/4/test/stdio",
-	"running log": "/builders/linux-gcc/19/2/stdio", "queue": "/queue", "request": "/r/26", "workers": "/workers", "worker": "/workers/alpha",
+	"running log": "/builders/linux-gcc/19/2/stdio", "queue": "/queue", "request": "/r/26", "changes": "/changes", "changes of ann": "/changes?author=ann&branch=main", "changes of a build": "/builders/linux-gcc/1?tab=changes", "workers": "/workers", "worker": "/workers/alpha",
 	"new worker": "/workers/fresh", "paused worker": "/workers/lazy", "sick worker": "/workers/sick", "leaving worker": "/workers/leaving", "force": "/builders/docs/force?jobs=7&notes=%3Cb%3E&kind=" + "debug", "about": "/about",
 }
 

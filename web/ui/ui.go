@@ -80,6 +80,9 @@ func (p *pages) routes() *http.ServeMux {
 	post("/builders/{builder}/{number}/rebuild", (*request).rebuild)
 	get("/builders/{builder}/{number}/{step}/{log}", (*request).log)
 
+	get("/changes", (*request).changes)
+	get("/changes/{id}", (*request).changeNumber)
+
 	get("/queue", (*request).queue)
 	post("/queue/cancel", (*request).cancelRequests)
 	get("/r/{id}", (*request).buildRequest)
