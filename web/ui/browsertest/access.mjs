@@ -13,6 +13,7 @@ const pages = {
   build: "/builders/demo/1",
   log: "/builders/broken/1/compile/stdio",
   queue: "/queue",
+  changes: "/changes",
   workers: "/workers",
   worker: "/workers/here",
   about: "/about",
