@@ -120,6 +120,11 @@ type msgpack struct {
 
 var msgpackClass = &spec.Class{Name: "msgpack_experimental_v7", New: func() any { return &msgpack{} }}
 
+// KeyClasses are the dicts of the configuration, c first: what the reference lists.
+func KeyClasses() []*spec.Class {
+	return []*spec.Class{topLevelClass, wwwClass, protocolsClass, msgpackClass}
+}
+
 // A root is the configuration dict while it is read.
 type root struct {
 	e      *evaluation
