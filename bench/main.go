@@ -32,6 +32,9 @@ type plan struct {
 	changes     int
 	logMB       int
 	stockLogMB  int
+
+	transferMB      int
+	stockTransferMB int
 }
 
 // figures is what was measured of one master.
@@ -42,6 +45,8 @@ type figures struct {
 	logMBps         float64
 	changeLatency   time.Duration // from a change to the first command of its build
 	logCPU          time.Duration // per MB
+	reload          reloads
+	transfer        transfers
 }
 
 func main() {
@@ -58,6 +63,8 @@ func main() {
 	flag.IntVar(&p.steps, "steps", 1, "steps per build")
 	flag.IntVar(&p.logMB, "log", 200, "MB of log to send to our master")
 	flag.IntVar(&p.stockLogMB, "stock-log", 16, "MB of log to send to the stock master")
+	flag.IntVar(&p.transferMB, "transfer", 500, "MB to upload and download with our master")
+	flag.IntVar(&p.stockTransferMB, "stock-transfer", 32, "MB to upload and download with the stock master")
 	only := flag.String("only", "", "measure only one of: buildstar, stock")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -126,6 +133,10 @@ func report(ours, stock *figures, p plan) {
 	row("change to first command, median", "ms", true, func(f *figures) float64 { return ms(f.changeLatency) })
 	row("log of 80-byte lines", "MB/s", false, func(f *figures) float64 { return f.logMBps })
 	row("its CPU per MB", "ms", true, func(f *figures) float64 { return ms(f.logCPU) })
+	row(fmt.Sprintf("reload of %d builders, nothing changed", p.builders), "ms", true, func(f *figures) float64 { return ms(f.reload.same) })
+	row("one builder changed", "ms", true, func(f *figures) float64 { return ms(f.reload.changed) })
+	row("upload, the master's own worker", "MB/s", false, func(f *figures) float64 { return f.transfer.up })
+	row("download", "MB/s", false, func(f *figures) float64 { return f.transfer.down })
 	w.Flush()
 }
 

@@ -40,7 +40,10 @@ func measureOurs(ctx context.Context, p plan) (figures, error) {
 	if err := oursChanges(ctx, binary, filepath.Join(dir, "changes"), p, &f); err != nil {
 		return f, err
 	}
-	return f, oursLog(ctx, binary, filepath.Join(dir, "log"), p, &f)
+	if err := oursLog(ctx, binary, filepath.Join(dir, "log"), p, &f); err != nil {
+		return f, err
+	}
+	return f, oursTransfer(ctx, binary, filepath.Join(dir, "transfer"), p, &f)
 }
 
 // ourConfig writes a master.star and returns the ports of the page and the
@@ -82,16 +85,17 @@ func ourMaster(ctx context.Context, binary, dir string) (*process, error) {
 }
 
 func oursStart(ctx context.Context, binary, dir string, p plan, f *figures) error {
-	if _, _, err := ourConfig(dir, p.builders, 100, simpleSteps(3)); err != nil {
+	web, _, err := ourConfig(dir, p.builders, 100, simpleSteps(3))
+	if err != nil {
 		return err
 	}
 	m, err := ourMaster(ctx, binary, dir)
 	if err != nil {
 		return err
 	}
+	defer m.stop()
 	f.start, f.startCPU = time.Since(m.start), m.cpu()
-	m.stop()
-	return nil
+	return oursReload(web, dir, f)
 }
 
 func simpleSteps(n int) string {
@@ -186,24 +190,41 @@ func force(web, builder int) error {
 // waitBuilds waits until n builds are complete.
 func waitBuilds(ctx context.Context, web, n int) error {
 	url := fmt.Sprintf("http://127.0.0.1:%d/api/v2/builds?complete=true&limit=1", web)
-	return poll(ctx, 50*time.Millisecond, func() (bool, error) {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			return false, err
-		}
-		req.Header.Set("Accept", "application/json")
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return false, err
-		}
-		defer res.Body.Close()
-		if res.StatusCode != http.StatusOK {
-			return false, fmt.Errorf("GET %s: %s", url, res.Status)
-		}
+	return poll(ctx, 20*time.Millisecond, func() (bool, error) {
 		var answer struct{ Meta struct{ Total int } }
-		if err := json.NewDecoder(res.Body).Decode(&answer); err != nil {
-			return false, err
-		}
-		return answer.Meta.Total >= n, nil
+		err := get(ctx, url, &answer)
+		return answer.Meta.Total >= n, err
 	})
+}
+
+// waitConnected waits until the only worker is connected.
+func waitConnected(ctx context.Context, web int) error {
+	url := fmt.Sprintf("http://127.0.0.1:%d/api/v2/workers/1", web)
+	return poll(ctx, 5*time.Millisecond, func() (bool, error) {
+		var answer struct {
+			Workers []struct {
+				Connected []any `json:"connected_to"`
+			}
+		}
+		err := get(ctx, url, &answer)
+		return err == nil && len(answer.Workers[0].Connected) > 0, err
+	})
+}
+
+// get reads JSON.
+func get(ctx context.Context, url string, into any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Accept", "application/json")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET %s: %s", url, res.Status)
+	}
+	return json.NewDecoder(res.Body).Decode(into)
 }

@@ -32,7 +32,14 @@ func measureStock(ctx context.Context, p plan) (figures, error) {
 		return f, err
 	}
 	f.start, f.startCPU = time.Since(start.proc.start), start.proc.cpu()
+	err = start.reload(ctx, &f)
 	start.proc.stop()
+	if err != nil {
+		return f, err
+	}
+	if err := stockTransfer(ctx, filepath.Join(dir, "transfer"), p, &f); err != nil {
+		return f, err
+	}
 
 	builds, err := newStock(ctx, filepath.Join(dir, "builds"), benchBuilders, p.workers, simpleSteps(p.steps), p.stockBuilds)
 	if err != nil {
@@ -109,14 +116,16 @@ func (s *stockMaster) measure(ctx context.Context, workers int) (wall, cpu time.
 		return 0, 0, err
 	}
 	defer s.proc.stop()
-	said := func(what string) error {
-		return poll(ctx, 5*time.Millisecond, func() (bool, error) {
-			_, err := os.Stat(filepath.Join(s.dir, what))
-			return err == nil, nil
-		})
-	}
-	if err := said("queued"); err != nil {
+	if err := s.said(ctx, "queued"); err != nil {
 		return 0, 0, err
 	}
-	return s.proc.during(ctx, s.port, workers, func() error { return said("done") })
+	return s.proc.during(ctx, s.port, workers, func() error { return s.said(ctx, "done") })
+}
+
+// said waits until the service inside the master wrote a file.
+func (s *stockMaster) said(ctx context.Context, what string) error {
+	return poll(ctx, 5*time.Millisecond, func() (bool, error) {
+		_, err := os.Stat(filepath.Join(s.dir, what))
+		return err == nil, nil
+	})
 }

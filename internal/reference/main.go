@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"buildstar/builtins/changes"
 	"buildstar/builtins/schedulers"
 	"buildstar/builtins/steps"
 	"buildstar/builtins/util"
@@ -19,7 +20,7 @@ import (
 )
 
 // modules are the pages, in the order of the index.
-var modules = []*spec.Module{worker.Module, steps.Module, schedulers.Module, util.Module}
+var modules = []*spec.Module{worker.Module, steps.Module, changes.Module, schedulers.Module, util.Module}
 
 func main() {
 	pages, err := render(".")
