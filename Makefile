@@ -13,8 +13,9 @@ check: ## the quick half: formatting, vet, staticcheck, unit tests without -race
 	@go run ./internal/testall gofmt "go vet" staticcheck
 	go test ./...
 
-gen: ## rebuild what is generated: the page's scripts and styles
+gen: ## rebuild what is generated: the page's scripts and styles, the reference
 	go run ./web/ui/build
+	go run ./internal/reference
 
 bench: ## measure the hot paths, beside a stock Buildbot master if one is installed
 	go run ./bench

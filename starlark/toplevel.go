@@ -122,7 +122,7 @@ var msgpackClass = &spec.Class{Name: "msgpack_experimental_v7", New: func() any 
 
 // KeyClasses are the dicts of the configuration, c first: what the reference lists.
 func KeyClasses() []*spec.Class {
-	return []*spec.Class{topLevelClass, wwwClass, protocolsClass, msgpackClass}
+	return []*spec.Class{topLevelClass, wwwClass, dialectsClass, protocolsClass, msgpackClass}
 }
 
 // A root is the configuration dict while it is read.
