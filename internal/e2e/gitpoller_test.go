@@ -19,8 +19,7 @@ c["workers"] = [worker.LocalWorker("l")]
 c["www"] = {"port": "tcp:{WEB}:interface=127.0.0.1"}
 c["change_source"] = changes.GitPoller(repourl = "{REPO}", branches = True, pollInterval = 0, pollAtLaunch = True, name = "repo")
 c["builders"] = [util.BuilderConfig(name = "b", workernames = ["l"], collapseRequests = False, factory = util.BuildFactory([
-    steps.ShellCommand(command = util.Interpolate("git init -q && git fetch -q %(prop:repository)s main")),
-    steps.ShellCommand(command = ["git", "checkout", "-q", util.Property("revision")]),
+    steps.Git(repourl = util.Property("repository")),
     steps.ShellCommand(command = "echo at $(git log -1 --format=%s)"),
 ]))]
 c["schedulers"] = [schedulers.SingleBranchScheduler(name = "main", change_filter = util.ChangeFilter(branch = "main"), builderNames = ["b"])]
@@ -98,7 +97,7 @@ func TestGitPollerBuilds(t *testing.T) {
 	}
 	for i, b := range builds {
 		checkResult(t, b, 0)
-		if out, want := m.stdio(b.ID, 3), "\nat "+[]string{"one", "two"}[i]+"\n"; !strings.Contains(out, want) {
+		if out, want := m.stdio(b.ID, 2), "\nat "+[]string{"one", "two"}[i]+"\n"; !strings.Contains(out, want) {
 			t.Errorf("build %d printed %q, want %q", b.ID, out, want)
 		}
 	}
