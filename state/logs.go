@@ -15,6 +15,10 @@ type LogStore interface {
 	// incomplete frame at its end, left by a crash, is cut off. A build has one
 	// writer.
 	OpenBuild(buildID int64) (LogSegment, error)
+	// ReopenBuild is OpenBuild for a build that goes on after a crash, with the logs that
+	// have a row. What was written for others is cut off, and all that came after it: a
+	// log whose row was lost gets another id.
+	ReopenBuild(buildID int64, logIDs []int64) (LogSegment, error)
 	// NumLines returns how many lines a log has.
 	NumLines(buildID, logID int64) (int64, error)
 	// Lines calls fn for the lines [from, from+limit) of a log, a run of consecutive
@@ -38,6 +42,8 @@ type LogSegment interface {
 	Resume(commandID string) (update int64, ok bool)
 	// Sync makes the appended frames durable (fsync).
 	Sync() error
+	// Suspend syncs and ends appending: the build will go on later.
+	Suspend() error
 	// Close syncs, packs what was written in small pieces, and ends appending.
 	io.Closer
 }

@@ -234,6 +234,9 @@ type Build struct {
 	Properties    Properties    `json:"-"`
 	Generation    int64         `json:"-"` // of the configuration it started with
 	StopReason    string        `json:"-"` // set when someone asked it to stop
+	Epoch         int64         `json:"-"` // of the master that started it; AddBuild sets it
+	WorkerLife    string        `json:"-"` // conn.WorkerInfo.Life when it started; "": it ends with the connection
+	Locked        bool          `json:"-"` // it holds locks of its builder that depend on properties
 }
 
 // URL is a link that a step shows.
@@ -256,6 +259,7 @@ type Step struct {
 	Results         config.Result `json:"results"` // -1, null in JSON, while unfinished
 	URLs            []URL         `json:"urls"`
 	Hidden          bool          `json:"hidden"`
+	Position        int64         `json:"-"` // in the factory, from 0; -1: worker_preparation. PutStep does not change it
 }
 
 // Log is one log of a step; its text is in the [LogStore].
@@ -290,7 +294,8 @@ type Command struct {
 type Generation struct {
 	ID        int64
 	CreatedAt Time
-	Digest    []byte             // over Inputs and Env
+	Digest    []byte             // over Main, Inputs and Env
+	Main      string             // the input that is evaluated: master.star
 	Inputs    map[string][]byte  // path relative to master.star's directory -> content
 	Env       map[string]*string // environment variables that were asked for
 }

@@ -38,6 +38,10 @@ type Store interface {
 	// once more, with the error. A View sees the rows, and subscribers the events,
 	// only after the commit.
 	Defer(fn func(Tx) error, done func(error))
+	// After calls fn, on the writer's goroutine, once everything that Update and Defer
+	// were called for before is durable, or lost (which its own done was told). fn must
+	// not wait. After the end of the store fn is not called.
+	After(fn func())
 	// View runs fn on a consistent snapshot of what was committed before the call.
 	// fn must not call View.
 	View(ctx context.Context, fn func(ReadTx) error) error

@@ -106,9 +106,10 @@ func find(extents []extent, line int64) int {
 
 // scan builds the index of a file of the given size from the headers of its frames.
 // It stops at the first thing that is not a whole frame, and before an append whose last
-// frame is not there: a crash can leave those only at the end. With verify the text of
-// every frame is checked too, otherwise only that of a frame that ends with the file.
-func scan(r io.ReaderAt, size int64, verify bool) (*index, error) {
+// frame is not there: a crash can leave those only at the end. If known is given, it also
+// stops at the first frame of a log that is not, and the text of every frame is checked;
+// otherwise only that of a frame that ends with the file.
+func scan(r io.ReaderAt, size int64, known func(logID int64) bool) (*index, error) {
 	x := newIndex()
 	w := window{r: r, size: size}
 	var l lists
@@ -123,6 +124,9 @@ func scan(r io.ReaderAt, size int64, verify bool) (*index, error) {
 		if err != nil || h.size() > size-at || h.first != x.lines(h.log)+lines || len(begun) > 0 && h.log != begun[0].log {
 			return x, nil
 		}
+		if known != nil && !known(h.log) {
+			return x, nil
+		}
 		head, err = w.peek(at, headerSize+h.list)
 		if err != nil {
 			return x, ignoreTorn(err)
@@ -130,7 +134,7 @@ func scan(r io.ReaderAt, size int64, verify bool) (*index, error) {
 		if h.parseLists(head, &l) != nil {
 			return x, nil
 		}
-		if verify || at+h.size() == size {
+		if known != nil || at+h.size() == size {
 			ok, err := h.check(r, at)
 			if err != nil || !ok {
 				return x, err

@@ -70,7 +70,7 @@ func (s *Store) indexOf(buildID int64, f *os.File) (*index, error) {
 	if c, ok := s.closed.Get(buildID); ok && os.SameFile(c.info, info) && c.info.Size() == info.Size() && c.info.ModTime().Equal(info.ModTime()) {
 		return c.index, nil
 	}
-	x, err := scan(f, info.Size(), false)
+	x, err := scan(f, info.Size(), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -162,6 +162,9 @@ func (g *segment) sync() error {
 	return nil
 }
 
+// Suspend implements state.LogSegment.
+func (g *segment) Suspend() error { return g.end(false) }
+
 // Close implements state.LogSegment.
 func (g *segment) Close() error { return g.end(true) }
 

@@ -353,7 +353,7 @@ func TestExtents(t *testing.T) {
 	if n := len(finished); n > 12 {
 		t.Errorf("%d extents", n)
 	}
-	x, err := scan(g.file, g.index.end, true)
+	x, err := scan(g.file, g.index.end, every)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -386,7 +386,7 @@ func FuzzSegment(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		// Checksums would hide the rest of the parser: they are put right.
 		fixSums(data)
-		x, err := scan(bytes.NewReader(data), int64(len(data)), false)
+		x, err := scan(bytes.NewReader(data), int64(len(data)), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

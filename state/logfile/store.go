@@ -21,6 +21,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -103,6 +104,18 @@ func (s *Store) path(buildID int64) string {
 
 // OpenBuild implements state.LogStore.
 func (s *Store) OpenBuild(buildID int64) (state.LogSegment, error) {
+	return s.openBuild(buildID, every)
+}
+
+func every(int64) bool { return true }
+
+// ReopenBuild implements state.LogStore.
+func (s *Store) ReopenBuild(buildID int64, logIDs []int64) (state.LogSegment, error) {
+	return s.openBuild(buildID, func(id int64) bool { return slices.Contains(logIDs, id) })
+}
+
+// openBuild opens a segment up to the first frame of a log that is not known.
+func (s *Store) openBuild(buildID int64, known func(logID int64) bool) (state.LogSegment, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.done {
@@ -111,7 +124,7 @@ func (s *Store) OpenBuild(buildID int64) (state.LogSegment, error) {
 	if s.open[buildID] != nil {
 		return nil, fmt.Errorf("open log of build %d: it has a writer already", buildID)
 	}
-	g, err := s.openSegment(buildID)
+	g, err := s.openSegment(buildID, known)
 	if err != nil {
 		return nil, fmt.Errorf("open log of build %d: %w", buildID, full(err))
 	}
@@ -119,7 +132,7 @@ func (s *Store) OpenBuild(buildID int64) (state.LogSegment, error) {
 	return g, nil
 }
 
-func (s *Store) openSegment(buildID int64) (*segment, error) {
+func (s *Store) openSegment(buildID int64, known func(logID int64) bool) (*segment, error) {
 	path := s.path(buildID)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
@@ -131,20 +144,21 @@ func (s *Store) openSegment(buildID int64) (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	x, err := s.recover(f)
+	x, err := s.recover(f, known)
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return &segment{store: s, build: buildID, path: path, file: newHandle(f), index: x}, nil
 }
 
-// recover returns the index of a file after cutting off what is not a whole frame.
-func (s *Store) recover(f *os.File) (*index, error) {
+// recover returns the index of a file after cutting off what is not a whole frame of a
+// known log.
+func (s *Store) recover(f *os.File, known func(logID int64) bool) (*index, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
-	x, err := scan(f, info.Size(), true)
+	x, err := scan(f, info.Size(), known)
 	if err != nil {
 		return nil, err
 	}

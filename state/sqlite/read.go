@@ -29,8 +29,8 @@ const (
 	stampColumns     = "id, branch, revision, project, repository, codebase, created_at"
 	buildsetColumns  = "id, external_id, reason, scheduler, submitted_at, complete, complete_at, results, parent_build_id, parent_step, parent_seq, parent_relationship, rebuilt_build_id, properties"
 	requestColumns   = "id, buildset_id, builder_id, priority, claimed, claimed_at, complete, complete_at, results, submitted_at, waited_for, retries, collapsed_to"
-	buildColumns     = "id, number, builder_id, request_id, worker_id, started_at, complete_at, complete, locks_duration, state_string, results, generation, stop_reason"
-	stepColumns      = "id, build_id, number, name, started_at, locks_acquired_at, complete, complete_at, state_string, results, urls, hidden"
+	buildColumns     = "id, number, builder_id, request_id, worker_id, started_at, complete_at, complete, locks_duration, state_string, results, generation, stop_reason, epoch, worker_life, locked"
+	stepColumns      = "id, build_id, number, name, started_at, locks_acquired_at, complete, complete_at, state_string, results, urls, hidden, position"
 	logColumns       = "id, step_id, build_id, name, slug, complete, num_lines, type"
 	commandColumns   = "id, build_id, step_id, seq, worker, args_hash, done, rc, failure"
 )
@@ -273,7 +273,7 @@ func scanRequest(s scanner, r *state.BuildRequest) error {
 
 func buildFields(b *state.Build, results *int64) []any {
 	return []any{&b.ID, &b.Number, &b.BuilderID, &b.RequestID, &b.WorkerID, (*int64)(&b.StartedAt), (*int64)(&b.CompleteAt), &b.Complete,
-		&b.LocksDuration, &b.StateString, results, &b.Generation, &b.StopReason}
+		&b.LocksDuration, &b.StateString, results, &b.Generation, &b.StopReason, &b.Epoch, &b.WorkerLife, &b.Locked}
 }
 
 func scanBuild(s scanner, b *state.Build) error {
@@ -299,7 +299,7 @@ func scanStep(s scanner, t *state.Step) error {
 	var results int64
 	var urls string
 	err := s.Scan(&t.ID, &t.BuildID, &t.Number, &t.Name, (*int64)(&t.StartedAt), (*int64)(&t.LocksAcquiredAt), &t.Complete, (*int64)(&t.CompleteAt),
-		&t.StateString, &results, &urls, &t.Hidden)
+		&t.StateString, &results, &urls, &t.Hidden, &t.Position)
 	t.Results = config.Result(results)
 	if err != nil || urls == "[]" {
 		return err

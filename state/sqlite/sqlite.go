@@ -131,6 +131,9 @@ func (s *Store) Update(ctx context.Context, fn func(state.Tx) error) error {
 // Defer implements state.Store. Rows that a failing commit loses are also logged.
 func (s *Store) Defer(fn func(state.Tx) error, done func(error)) { s.writer.later(fn, done) }
 
+// After implements state.Store.
+func (s *Store) After(fn func()) { s.writer.push(job{after: fn}) }
+
 // View implements state.Store. fn must not call View: it could wait for itself.
 func (s *Store) View(ctx context.Context, fn func(state.ReadTx) error) (err error) {
 	var c *conn

@@ -10,14 +10,14 @@ import (
 
 // AddBuild implements state.Tx.
 func (t *tx) AddBuild(b state.Build) (state.Build, error) {
-	b.Complete, b.CompleteAt, b.Results = false, 0, config.Unfinished
+	b.Complete, b.CompleteAt, b.Results, b.Epoch = false, 0, config.Unfinished, t.epoch
 	err := t.c.row("UPDATE builders SET last_number=last_number+1 WHERE id=? RETURNING last_number", b.BuilderID).Scan(&b.Number)
 	if err != nil {
 		return b, fmt.Errorf("add build of builder %d: %w", b.BuilderID, missing(err))
 	}
-	b.ID, err = t.c.insert(`INSERT INTO builds (number, builder_id, request_id, worker_id, started_at, complete_at, complete, locks_duration, state_string, results, generation, stop_reason, properties)
-		VALUES (?,?,?,?,?,0,0,?,?,?,?,?,?)`,
-		b.Number, b.BuilderID, b.RequestID, b.WorkerID, int64(b.StartedAt), b.LocksDuration, b.StateString, int64(b.Results), b.Generation, b.StopReason,
+	b.ID, err = t.c.insert(`INSERT INTO builds (number, builder_id, request_id, worker_id, started_at, complete_at, complete, locks_duration, state_string, results, generation, stop_reason, epoch, worker_life, locked, properties)
+		VALUES (?,?,?,?,?,0,0,?,?,?,?,?,?,?,?,?)`,
+		b.Number, b.BuilderID, b.RequestID, b.WorkerID, int64(b.StartedAt), b.LocksDuration, b.StateString, int64(b.Results), b.Generation, b.StopReason, b.Epoch, b.WorkerLife, b.Locked,
 		string(b.Properties.AppendJSON(nil)))
 	if err != nil {
 		return b, fmt.Errorf("add build of builder %d: %w", b.BuilderID, explain(err))
@@ -31,8 +31,8 @@ func (t *tx) PutBuild(b state.Build, verb string) error {
 	if !b.Complete {
 		b.Results = config.Unfinished
 	}
-	err := t.change("build", b.ID, `UPDATE builds SET worker_id=?, started_at=?, complete_at=?, complete=?, locks_duration=?, state_string=?, results=?, stop_reason=? WHERE id=?`,
-		b.WorkerID, int64(b.StartedAt), int64(b.CompleteAt), b.Complete, b.LocksDuration, b.StateString, int64(b.Results), b.StopReason, b.ID)
+	err := t.change("build", b.ID, `UPDATE builds SET worker_id=?, started_at=?, complete_at=?, complete=?, locks_duration=?, state_string=?, results=?, stop_reason=?, locked=? WHERE id=?`,
+		b.WorkerID, int64(b.StartedAt), int64(b.CompleteAt), b.Complete, b.LocksDuration, b.StateString, int64(b.Results), b.StopReason, b.Locked, b.ID)
 	if err != nil {
 		return err
 	}
@@ -69,9 +69,9 @@ func (t *tx) AddStep(s state.Step) (int64, error) {
 		s.Results = config.Unfinished
 	}
 	var err error
-	s.ID, err = t.c.insert(`INSERT INTO steps (build_id, number, name, started_at, locks_acquired_at, complete, complete_at, state_string, results, urls, hidden) VALUES (?,?,?,?,?,?,?,?,?,?,?)`,
+	s.ID, err = t.c.insert(`INSERT INTO steps (build_id, number, name, started_at, locks_acquired_at, complete, complete_at, state_string, results, urls, hidden, position) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)`,
 		s.BuildID, s.Number, s.Name, int64(s.StartedAt), int64(s.LocksAcquiredAt), s.Complete, int64(s.CompleteAt), s.StateString, int64(s.Results),
-		string(state.AppendURLs(nil, s.URLs)), s.Hidden)
+		string(state.AppendURLs(nil, s.URLs)), s.Hidden, s.Position)
 	if err != nil {
 		return 0, fmt.Errorf("add step %q of build %d: %w", s.Name, s.BuildID, explain(err))
 	}

@@ -43,7 +43,7 @@ func (t *tx) addGeneration(g state.Generation) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	id, err := t.c.insert("INSERT INTO generations (created_at, digest, env, in_force) VALUES (?,?,?,0)", int64(g.CreatedAt), g.Digest, string(env))
+	id, err := t.c.insert("INSERT INTO generations (created_at, digest, main, env, in_force) VALUES (?,?,?,?,0)", int64(g.CreatedAt), g.Digest, g.Main, string(env))
 	if err != nil {
 		return 0, err
 	}
@@ -101,7 +101,7 @@ func (r reader) generation(id int64) (g state.Generation, err error) {
 		where, arg = "in_force=?", 1
 	}
 	var env string
-	err = r.c.row("SELECT id, created_at, digest, env FROM generations WHERE "+where, arg).Scan(&g.ID, (*int64)(&g.CreatedAt), &g.Digest, &env)
+	err = r.c.row("SELECT id, created_at, digest, main, env FROM generations WHERE "+where, arg).Scan(&g.ID, (*int64)(&g.CreatedAt), &g.Digest, &g.Main, &env)
 	if err != nil {
 		return g, err
 	}

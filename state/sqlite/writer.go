@@ -37,13 +37,15 @@ type writer struct {
 }
 
 // job is one thing to do for the writer: a transaction that somebody waits for
-// (answer), a deferred one (done), or events without rows.
+// (answer), a deferred one (done), or what comes after those: events without rows, or a
+// function.
 type job struct {
 	ctx    context.Context
 	fn     func(state.Tx) error
 	answer chan error
 	done   func(error)
 	events []state.Event
+	after  func()
 }
 
 func newWriter(c *conn, bus *state.Bus, epoch int64, o Options) *writer {
@@ -168,7 +170,7 @@ type group struct {
 func (w *writer) do(g *group, j job) {
 	if j.fn == nil {
 		if len(g.jobs) == 0 {
-			w.bus.Publish(j.events...)
+			w.passed(j)
 		} else {
 			g.jobs = append(g.jobs, j)
 		}
@@ -249,7 +251,7 @@ func (w *writer) fail(g *group, cause error) {
 			lost++
 			j.finish(cause)
 		default:
-			w.bus.Publish(j.events...)
+			w.passed(j)
 		}
 	}
 	if lost > 0 {
@@ -268,13 +270,21 @@ func (w *writer) commit(g *group) {
 		w.commits.Add(1)
 	}
 	for i, j := range g.jobs {
-		w.bus.Publish(j.events...)
+		w.passed(j)
 		if j.answer != nil {
 			j.answer <- nil
 		}
 		g.jobs[i] = job{}
 	}
 	*g = group{jobs: g.jobs[:0]}
+}
+
+// passed says what follows from a job once all before it is durable.
+func (w *writer) passed(j job) {
+	w.bus.Publish(j.events...)
+	if j.after != nil {
+		j.after()
+	}
 }
 
 func (j job) finish(err error) {

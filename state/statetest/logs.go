@@ -29,6 +29,7 @@ func ExerciseLogs(t *testing.T, open func(t *testing.T) state.LogStore) {
 		{"bad appends change nothing", logsRefused},
 		{"what nobody wrote is empty", logsMissing},
 		{"a build has one writer", logsOneWriter},
+		{"a build goes on", logsReopen},
 		{"a closed build reads the same", logsClosed},
 		{"a reopened build goes on", logsReopened},
 		{"a deleted build is empty", logsDelete},

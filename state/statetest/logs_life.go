@@ -45,6 +45,46 @@ func logsOneWriter(t *testing.T, s state.LogStore) {
 	}
 }
 
+// What a crash took the row of, and all that came after it, is cut off.
+func logsReopen(t *testing.T, s state.LogStore) {
+	text := func(n string) state.LogRun { return state.LogRun{Stream: 'o', Text: []byte(n + "\n")} }
+	at := func(n int64) state.Resume { return state.Resume{CommandID: "c", Update: n} }
+	g := openBuild(t, s, 1)
+	for i, log := range []int64{7, 8, 9, 7} {
+		if err := g.Append(log, at(int64(i+1)), text(fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		logs   []int64
+		update int64
+		seven  int
+	}{{[]int64{7, 8, 9}, 4, 2}, {[]int64{7, 8}, 2, 1}, {nil, 0, 0}} {
+		if err := g.Suspend(); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if g, err = s.ReopenBuild(1, tt.logs); err != nil {
+			t.Fatal(err)
+		}
+		if n, ok := g.Resume("c"); n != tt.update || ok != (n > 0) {
+			t.Errorf("with logs %v: at update %d", tt.logs, n)
+		}
+		if got := readLines(t, s, 1, 7, 0, -1); len(got) != tt.seven {
+			t.Errorf("with logs %v: %v", tt.logs, got)
+		}
+	}
+	if err := g.Append(7, at(1), text("anew")); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := readLines(t, s, 1, 7, 0, -1); len(got) != 1 {
+		t.Errorf("in the end: %v", got)
+	}
+}
+
 func logsClosed(t *testing.T, s state.LogStore) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	g := openBuild(t, s, 1)

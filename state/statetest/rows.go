@@ -287,7 +287,7 @@ func buildRows(t *testing.T, s state.Store) {
 	if b.Results != config.Unfinished {
 		t.Errorf("a new build has results %v", b.Results)
 	}
-	step := state.Step{BuildID: b.ID, Number: 1, Name: "s", StateString: "pending", Results: config.Unfinished, URLs: []state.URL{{Name: "n", URL: "u"}}}
+	step := state.Step{BuildID: b.ID, Number: 1, Position: 4, Name: "s", StateString: "pending", Results: config.Unfinished, URLs: []state.URL{{Name: "n", URL: "u"}}}
 	log := state.Log{BuildID: b.ID, Name: "stdio", Slug: "stdio", Type: "s"}
 	update(t, s, func(tx state.Tx) (err error) {
 		if step.ID, err = tx.AddStep(step); err != nil {
@@ -414,7 +414,7 @@ func journal(t *testing.T, s state.Store) {
 func generations(t *testing.T, s state.Store) {
 	gen := func(n byte) state.Generation {
 		return state.Generation{
-			CreatedAt: 5, Digest: []byte{n}, Env: map[string]*string{"HOME": ptr("/h"), "NONE": nil},
+			CreatedAt: 5, Digest: []byte{n}, Main: "master.star", Env: map[string]*string{"HOME": ptr("/h"), "NONE": nil},
 			Inputs: map[string][]byte{"master.star": {n}, "lib/same.star": []byte("same"), "empty": {}},
 		}
 	}

@@ -41,6 +41,7 @@ func Exercise(t *testing.T, open func(t *testing.T) state.Store) {
 		{"a nested update panics", nested},
 		{"a cancelled update does not run", cancelled},
 		{"deferred updates", deferred},
+		{"what comes after deferred updates", after},
 		{"a view is a snapshot", snapshots},
 		{"the events of a build", buildEvents},
 		{"events come in the order of commits", order},
@@ -222,6 +223,42 @@ func deferred(t *testing.T, s state.Store) {
 	rows := read(t, s, func(tx state.ReadTx) ([]state.Builder, error) { return tx.Builders(state.Query{}) })
 	if len(rows) != 3 || rows[1].Name != "c" || rows[2].Name != "d" {
 		t.Errorf("got %v", rows)
+	}
+}
+
+func after(t *testing.T, s state.Store) {
+	for _, first := range []func() error{
+		func() error { // nothing is on its way
+			return nil
+		},
+		func() error {
+			return s.Update(t.Context(), func(tx state.Tx) error {
+				_, err := tx.PutBuilder(state.Builder{Name: "a", Active: true})
+				return err
+			})
+		},
+		func() error {
+			s.Defer(func(tx state.Tx) error {
+				_, err := tx.PutBuilder(state.Builder{Name: "b", Active: true})
+				return err
+			}, nil)
+			return nil
+		},
+		func() error { // what is lost does not hold it up
+			s.Defer(func(tx state.Tx) error { return errFn }, nil)
+			return nil
+		},
+	} {
+		if err := first(); err != nil {
+			t.Fatal(err)
+		}
+		called := make(chan struct{})
+		s.After(func() { close(called) })
+		<-called
+	}
+	rows := read(t, s, func(tx state.ReadTx) ([]state.Builder, error) { return tx.Builders(state.Query{}) })
+	if len(rows) != 2 {
+		t.Errorf("not everything before was durable: %v", rows)
 	}
 }
 

@@ -157,6 +157,9 @@ func (m *memoryLogs) Lines(_ context.Context, _, id, from, limit int64, fn func(
 }
 
 func (m *memoryLogs) OpenBuild(int64) (state.LogSegment, error) { return nil, state.ErrNotFound }
+func (m *memoryLogs) ReopenBuild(int64, []int64) (state.LogSegment, error) {
+	return nil, state.ErrNotFound
+}
 func (m *memoryLogs) Delete(int64) error                        { return nil }
 func (m *memoryLogs) Close() error                              { return nil }
 

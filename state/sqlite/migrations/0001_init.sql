@@ -184,6 +184,9 @@ CREATE TABLE builds (
   results        INTEGER NOT NULL,
   generation     INTEGER NOT NULL,
   stop_reason    TEXT    NOT NULL,
+  epoch          INTEGER NOT NULL, -- of the master that started it
+  worker_life    TEXT    NOT NULL,
+  locked         INTEGER NOT NULL,
   properties     TEXT    NOT NULL  -- JSON object of [value, source]
 );
 CREATE UNIQUE INDEX builds_number ON builds (builder_id, number);
@@ -204,7 +207,8 @@ CREATE TABLE steps (
   state_string      TEXT    NOT NULL,
   results           INTEGER NOT NULL,
   urls              TEXT    NOT NULL, -- JSON list
-  hidden            INTEGER NOT NULL
+  hidden            INTEGER NOT NULL,
+  position          INTEGER NOT NULL  -- in the factory
 );
 CREATE UNIQUE INDEX steps_build ON steps (build_id, number);
 
@@ -241,6 +245,7 @@ CREATE TABLE generations (
   id         INTEGER PRIMARY KEY AUTOINCREMENT,
   created_at INTEGER NOT NULL,
   digest     BLOB    NOT NULL UNIQUE,
+  main       TEXT    NOT NULL, -- path of the input that is evaluated
   env        TEXT    NOT NULL, -- JSON object
   in_force   INTEGER NOT NULL
 );
