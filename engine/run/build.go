@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
 	"time"
 
@@ -29,16 +28,25 @@ type Build struct {
 	names   map[string]bool
 	steps   []*Running
 	seq     int64 // of commands, for their ids
+	sent    int64 // the newest of them that has a row
 	locked  time.Duration
 	blame   string // why the worker is at fault, if an EXCEPTION or RETRY follows; guarded by mu
 
+	held       map[string]conn.Held // what the worker has of this build
+	unreleased []string             // commands that the worker still keeps for us
+	reclaimed  int64                // the step whose locks Reclaim took
+
 	master context.Context // ends when the master waits for nothing any longer
 
-	mu     sync.Mutex
-	ending *ending
-	ends   int                     // how often end was called
-	abort  context.CancelCauseFunc // of everything
-	stop   context.CancelCauseFunc // of the step that runs; nil between steps
+	mu        sync.Mutex
+	ending    *ending
+	ends      int                     // how often end was called
+	leave     context.CancelCauseFunc // of master
+	abort     context.CancelCauseFunc // of everything
+	stop      context.CancelCauseFunc // of the step that runs; nil between steps
+	suspended bool
+	contact   contact
+	info      conn.WorkerInfo // of the newest session
 }
 
 // ending is why a build ends before its last step did.
@@ -54,8 +62,15 @@ func (e *ending) Error() string { return e.reason }
 
 // New prepares a build. Nothing happens before Run.
 func New(o Order) *Build {
-	b := &Build{o: o, overall: config.Success, names: map[string]bool{}}
-	b.props = newTable(&b.o)
+	b := &Build{o: o, overall: config.Success, names: map[string]bool{}, sent: o.Past.newest()}
+	b.contact = contact{session: o.Session, changed: make(chan struct{})}
+	switch {
+	case o.Session != nil:
+		b.info = o.Session.Info()
+	case o.Past != nil:
+		b.info = o.Past.Info
+	}
+	b.props = newTable(&b.o, b.info.Facts)
 	b.rows = newRows(&b.o, b.trouble)
 	return b
 }
@@ -76,6 +91,9 @@ func (b *Build) Requeue(reason string) {
 func (b *Build) end(e *ending) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.suspended {
+		return
+	}
 	b.ends++
 	b.ending = stronger(b.ending, e)
 	if b.stop != nil {
@@ -150,39 +168,45 @@ func (b *Build) trouble(err error) {
 // Run runs the build to its end and says how it went. When ctx ends the build
 // ends as RETRY without waiting for the worker.
 func (b *Build) Run(ctx context.Context) Outcome {
-	b.master = ctx
+	master, leave := context.WithCancelCause(ctx)
+	defer leave(nil)
+	b.master = master
 	base, abort := context.WithCancelCause(ctx)
 	defer abort(nil)
 	b.mu.Lock()
-	b.abort = abort
-	if b.ending != nil && b.ending.hard {
+	b.leave, b.abort = leave, abort
+	switch {
+	case b.suspended:
+		leave(errSuspended)
+		abort(errSuspended)
+	case b.ending != nil && b.ending.hard:
 		abort(b.ending)
 	}
 	b.mu.Unlock()
 
-	over := make(chan struct{})
+	over, end := context.WithCancel(master)
 	var watch sync.WaitGroup
 	watch.Go(func() { b.watch(ctx, over) })
 	b.run(base)
-	close(over)
+	end()
 	watch.Wait()
 
+	if b.isSuspended() {
+		b.rows.suspend()
+		return Outcome{Row: b.o.Row, Suspended: true}
+	}
 	b.rows.close()
+	b.release()
 	return b.outcome()
 }
 
-// watch ends the build when its worker or the master goes.
-func (b *Build) watch(ctx context.Context, over <-chan struct{}) {
-	select {
-	case <-b.o.Session.Done():
-		b.lost(b.o.Session.Err())
-	case <-ctx.Done():
-		b.end(&ending{result: config.Retry, reason: "the master stopped", hard: true, again: true})
-	case <-over:
-	}
-}
-
+// lost ends the build because its connection was.
 func (b *Build) lost(err error) {
+	b.mu.Lock()
+	if s := b.contact.session; s != nil && s.Err() != nil {
+		err = s.Err() // which says it best
+	}
+	b.mu.Unlock()
 	text := "worker " + b.o.Worker.Name + " was lost"
 	if err != nil {
 		text += ": " + err.Error()
@@ -208,26 +232,54 @@ func (b *Build) accuse(why string) {
 
 func (b *Build) run(ctx context.Context) {
 	defer b.o.Locks.ReleaseAll(b.o.Ticket)
+	if b.o.Past != nil {
+		b.reach(ctx)
+	}
 	if !b.prepare(ctx) {
 		return
 	}
 	halted := false
-	for _, s := range b.o.Builder.Factory.Steps {
-		e, seen := b.ended()
-		if e != nil && e.hard {
-			return
-		}
+	consumed := false // an earlier Stop had its effect
+	replayed := b.o.Past == nil
+	for i, s := range b.o.Builder.Factory.Steps {
 		step, ok := s.(Step)
 		if !ok {
 			b.end(&ending{result: config.Exception, reason: fmt.Sprintf("%s steps cannot run", s.Type()), hard: true})
 			return
 		}
-		if (halted || e != nil) && !step.Common().AlwaysRun {
+		var r *Running
+		var result config.Result
+		switch row, later := b.o.Past.step(int64(i)); {
+		case row == nil && later: // it was left out
+			consumed = consumed || !halted
 			continue
+		case row != nil && row.Complete:
+			r, result = b.adopt(step, row)
+			consumed = consumed || result == config.Cancelled
+		default:
+			told := 0
+			if !replayed {
+				replayed = true
+				told = b.stopAgain(consumed)
+			}
+			e, seen := b.ended()
+			switch {
+			case b.isSuspended():
+				return
+			case row != nil:
+				r, seen = b.again(step, row), told
+			case e != nil && e.hard:
+				return
+			case (halted || e != nil) && !step.Common().AlwaysRun:
+				continue
+			default:
+				r = newRunning(b, step)
+				r.start.Position = int64(i)
+			}
+			if result = r.life(ctx, seen); b.isSuspended() {
+				return
+			}
 		}
-		b.rows.sync()
-		r := newRunning(b, step)
-		result := r.life(ctx, seen)
 		var stop bool
 		b.overall, stop = judge(b.overall, result, step.Common())
 		halted = halted || stop
@@ -235,6 +287,28 @@ func (b *Build) run(ctx context.Context) {
 			b.text = append(b.text, t)
 		}
 	}
+}
+
+// reach waits for the worker, unless the build is to end.
+func (b *Build) reach(ctx context.Context) {
+	b.part("master restarted, worker " + b.o.Worker.Name + " still building")
+	ctx, end := b.begin(ctx, 0)
+	defer end()
+	_, _ = b.current(ctx) // why there is none is known to whoever needs it
+}
+
+// stopAgain stops a build that an earlier run of the master was asked to stop, and
+// returns how many stops the step that was running had seen: none if it is the one to be
+// interrupted.
+func (b *Build) stopAgain(consumed bool) (seen int) {
+	if b.o.Row.StopReason == "" {
+		return 0
+	}
+	b.Stop(b.o.Row.StopReason)
+	if consumed {
+		return 1
+	}
+	return 0
 }
 
 // judge applies flunkOnFailure and friends: the build's result after a step, and
@@ -286,17 +360,4 @@ func (b *Build) outcome() Outcome {
 	o.Row.LocksDuration = int64(b.locked / time.Second)
 	o.Row.StateString = summarize(result, b.text, e)
 	return o
-}
-
-// commandID returns an id that never repeats: epoch, build, count.
-func (b *Build) commandID() string {
-	b.seq++
-	return CommandID(b.o.Epoch, b.o.Row.ID, b.seq)
-}
-
-// CommandID returns the id of the n-th command (from 1) of a build. After a crash
-// the master can tell by it which command may have been sent although its journal
-// row was lost.
-func CommandID(epoch, buildID, n int64) string {
-	return strconv.FormatInt(epoch, 10) + "-" + strconv.FormatInt(buildID, 10) + "." + strconv.FormatInt(n, 10)
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"time"
 
@@ -60,21 +61,31 @@ func (c CommandResult) Result() config.Result {
 }
 
 // Command sends a command to the worker and waits until it completed, writing what
-// it prints to logs. The journal knows of the command before the worker does. An
-// error is one of the master or the connection; what went wrong on the worker is in
-// the result. When ctx ends the command is interrupted.
+// it prints to logs. An error is one of the master or the connection; what went wrong on
+// the worker is in the result. When ctx ends the command is interrupted. If the connection
+// is lost and the build can go on, the step is run again, and the command is then taken up
+// where it was.
 func (r *Running) Command(ctx context.Context, c Command) (CommandResult, error) {
 	r.open()
-	row, err := r.journal(c)
+	if r.lost {
+		return CommandResult{}, errAway
+	}
+	row, err := r.journal(r.b.o.Worker.Name, c.Name, c.Args)
 	if err != nil {
 		return CommandResult{}, err
 	}
+	s, command, err := r.place(ctx, c, row)
+	if err != nil {
+		return CommandResult{}, r.failed(c, err)
+	}
 	ctx, interrupt := context.WithCancelCause(ctx)
 	defer interrupt(nil)
-	x := &execution{r: r, c: c, id: row.ID, interrupt: interrupt}
-	updates, err := r.b.o.Session.Run(ctx, conn.Command{
-		ID: row.ID, Name: c.Name, Args: c.Args, Upload: c.Upload, Stamp: c.Stamp, Download: c.Download, SigtermTime: c.SigtermTime,
-	})
+	x := &execution{r: r, c: c, id: row.ID, s: s, kept: r.b.o.Link != nil, resumed: command.From > 0, interrupt: interrupt}
+	if x.kept {
+		x.written = r.b.rows.position(row.ID)
+		x.whole = x.written
+	}
+	updates, err := s.Run(ctx, command)
 	if err == nil {
 		for u, uerr := range updates {
 			if err = uerr; err != nil {
@@ -102,24 +113,77 @@ func (r *Running) Command(ctx context.Context, c Command) (CommandResult, error)
 		})
 	}
 	if err != nil {
-		return x.result, fmt.Errorf("run %s on worker %s: %w", c.Name, r.b.o.Worker.Name, err)
+		return x.result, r.failed(c, err)
 	}
 	return x.result, nil
 }
 
-// journal writes the row of a command about to be sent. Should the master die
-// before the row is on disk, the command can still be told by its id, which counts
-// within the build.
-func (r *Running) journal(c Command) (state.Command, error) {
-	args, err := json.Marshal([]any{c.Name, c.Args})
-	if err != nil {
-		return state.Command{}, fmt.Errorf("encode the arguments of %s: %w", c.Name, err)
+// failed says why a command did not come to its end.
+func (r *Running) failed(c Command, err error) error {
+	if r.b.o.Link != nil && errors.Is(err, conn.ErrLost) && !errors.Is(err, conn.ErrFrameTooBig) {
+		r.lost = true
+		return errAway
 	}
-	hash := sha256.Sum256(args)
-	row := state.Command{ID: r.b.commandID(), BuildID: r.b.o.Row.ID, Seq: r.commands, Worker: r.b.o.Worker.Name, ArgsHash: hash[:]}
+	return fmt.Errorf("run %s on worker %s: %w", c.Name, r.b.o.Worker.Name, err)
+}
+
+// place finds the session for a command, and whether the worker has it already.
+func (r *Running) place(ctx context.Context, c Command, row state.Command) (conn.Session, conn.Command, error) {
+	command := conn.Command{
+		ID: row.ID, Name: c.Name, Args: c.Args, Upload: c.Upload, Stamp: c.Stamp, Download: c.Download, SigtermTime: c.SigtermTime,
+	}
+	b := r.b
+	s, err := b.current(ctx)
+	if err != nil || b.o.Link == nil {
+		return s, command, err
+	}
+	command.Token = row.ArgsHash
+	r.ids = append(r.ids, row.ID)
+	b.take()
+	h, have := b.held[row.ID]
+	before := int64(math.MaxInt64)
+	if have {
+		before = r.base
+	}
+	delete(b.held, row.ID)
+	if err := b.clear(ctx, s, before); err != nil {
+		return s, command, err
+	}
+	switch {
+	case !have:
+		return s, command, nil
+	case h.Next == 0:
+		err = b.unlike("worker %s ended command %s, because the master was away for too long", b.o.Worker.Name, row.ID)
+	case !bytes.Equal(h.Token, row.ArgsHash):
+		err = b.unlike("step %q would now send another command than the one that worker %s runs", r.name, b.o.Worker.Name)
+	case h.First > 1 && c.Output != nil:
+		err = b.unlike("step %q needs the whole output of its command, and the beginning is no longer there", r.name)
+	}
+	command.From = h.First
+	return s, command, err
+}
+
+// journal writes the row of a command about to be sent. Should the master die before the
+// row is on disk, the command can still be told by its id, which counts within the
+// build. A command that is sent again has its row.
+func (r *Running) journal(worker, name string, args map[string]any) (state.Command, error) {
+	text, err := json.Marshal([]any{name, args})
+	if err != nil {
+		return state.Command{}, fmt.Errorf("encode the arguments of %s: %w", name, err)
+	}
+	hash := sha256.Sum256(text)
+	b := r.b
+	b.seq++
+	row := state.Command{
+		ID: CommandID(b.o.Row.Epoch, b.o.Row.ID, b.seq), BuildID: b.o.Row.ID, Seq: r.commands, Worker: worker, ArgsHash: hash[:],
+	}
 	r.commands++
+	if b.seq <= b.sent {
+		return row, nil
+	}
+	b.sent = b.seq
 	step := r.row.id
-	r.b.rows.later(func(tx state.Tx) error {
+	b.rows.later(func(tx state.Tx) error {
 		row := row
 		row.StepID = step.id.Load()
 		return tx.AddCommand(row)
@@ -137,6 +201,11 @@ type execution struct {
 	lines     int64 // of stdout and stderr, if they are limited
 	told      bool  // that they are too many
 	whole     int64 // number of the newest update of which every log is written
+	s         conn.Session
+	kept      bool  // the worker keeps what it says
+	resumed   bool  // an earlier run of the step began it
+	written   int64 // whole, by that
+	unsaved   int64 // bytes that came since the worker was told that it may forget
 }
 
 // maxError bounds what a worker can say about what went wrong.
@@ -175,20 +244,65 @@ func (x *execution) take(u conn.Update) error {
 			x.keep(e)
 		}
 	}
+	if u.Number > x.written {
+		if err := x.write(u.Number, order, runs); err != nil {
+			return err
+		}
+	}
+	x.tell(u)
+	if err := x.stopAtMaxLines(); err != nil {
+		return err
+	}
+	return x.save(u)
+}
+
+// write appends an update to logs. One that is for several logs may have come into the
+// first of them only when the master ended, so each of those has a position of its own.
+func (x *execution) write(number int64, order []*Log, runs map[*Log][]state.LogRun) error {
 	for i, l := range order {
-		at := state.Resume{CommandID: x.id, Update: x.whole}
-		if i == len(order)-1 {
-			at.Update = u.Number // not earlier: it is whole on disk with its last log
+		at := state.Resume{CommandID: x.id, Update: number}
+		if i < len(order)-1 { // it is whole on disk with its last log, not earlier
+			at.Update = x.whole
+			if l.key != "" {
+				at = state.Resume{CommandID: x.id + " " + l.key, Update: number}
+			}
+		}
+		if x.resumed && x.r.b.rows.position(x.id+" "+l.key) >= number {
+			continue
 		}
 		if err := l.append(at, runs[l]...); err != nil {
 			return err
 		}
 	}
 	if len(order) > 0 {
-		x.whole = u.Number
+		x.whole = number
 	}
-	x.tell(u)
-	return x.stopAtMaxLines()
+	return nil
+}
+
+// saveEvery is after how many bytes of output the worker is told that it may forget them.
+// It keeps 256 MiB.
+const saveEvery = 32 << 20
+
+// save makes the output so far durable, if it is much, and lets the worker forget it.
+func (x *execution) save(u conn.Update) error {
+	if !x.kept {
+		return nil
+	}
+	for _, e := range u.Entries {
+		x.unsaved += int64(len(e.Text))
+	}
+	if x.unsaved < saveEvery || x.r.b.rows.dirty.Load() {
+		return nil
+	}
+	x.unsaved = 0
+	x.r.b.rows.sync()
+	x.r.b.o.Store.After(func() {
+		if !x.r.b.rows.dirty.Load() {
+			x.s.AcknowledgeUpdates(x.id, u.Number)
+		}
+	})
+	return nil
 }
 
 // tell passes on what the command printed.

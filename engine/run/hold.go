@@ -12,7 +12,7 @@ import (
 // lock takes the builder's locks if they could not be taken when the build was
 // assigned, because they depend on properties.
 func (b *Build) lock(ctx context.Context) error {
-	if _, plain := b.o.Builder.Locks.Plain(); plain {
+	if _, plain := b.o.Builder.Locks.Plain(); plain || b.o.Row.Locked {
 		return nil
 	}
 	ctx, end := b.begin(ctx, 0)
@@ -21,16 +21,26 @@ func (b *Build) lock(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("render locks of builder %q: %w", b.o.Builder.Name, err)
 	}
-	return b.acquire(ctx, Holder{Ticket: b.o.Ticket, Step: -1, Name: b.name(), BuildID: b.o.Row.ID}, accs, func(bl Blocker) {
+	if err := b.acquire(ctx, b.holder(), accs, func(bl Blocker) {
 		b.say("acquiring locks: " + bl.String())
-	})
+	}); err != nil || len(accs) == 0 || b.o.Link == nil {
+		return err
+	}
+	// A master that starts after a crash must know who holds what.
+	b.o.Row.Locked = true
+	b.say("building")
+	return b.rows.commit(ctx)
+}
+
+func (b *Build) holder() Holder {
+	return Holder{Ticket: b.o.Ticket, Step: -1, Name: b.name(), BuildID: b.o.Row.ID}
 }
 
 // lock takes the step's locks; while it waits the step says which one is in the
 // way.
 func (r *Running) lock(ctx context.Context) error {
 	t := r.step.Common().Locks
-	if !t.IsSet() {
+	if !t.IsSet() || r.locked {
 		return nil
 	}
 	accs, err := t.Render(ctx, r)
@@ -56,12 +66,17 @@ func (r *Running) lock(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if waited {
+	r.locked = true
+	if waited || r.row != nil {
 		r.update(func(row *state.Step) { row.LocksAcquiredAt, row.StateString = state.Now(), r.runningText() })
 	} else {
 		r.start.LocksAcquiredAt = state.Now()
 	}
-	return nil
+	if r.b.o.Link == nil {
+		return nil
+	}
+	r.open()
+	return r.b.rows.commit(ctx) // a master that starts after a crash must know who holds what
 }
 
 // acquire adds the time it took to the build's locks_duration_s.

@@ -63,6 +63,14 @@ func (l *Locks) Try(t Ticket, name string, accs config.LockAccesses, worker stri
 	return Blocker{}, true
 }
 
+// Restore takes accesses for a build that held them before a restart of the master,
+// whatever the limits say now.
+func (l *Locks) Restore(by Holder, accs config.LockAccesses, worker string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.s.Take(by, accs, worker, state.Now())
+}
+
 // Label gives the holds of a ticket the name and id of its build, once known.
 func (l *Locks) Label(t Ticket, name string, buildID int64) {
 	l.mu.Lock()

@@ -21,6 +21,11 @@ type Log struct {
 	id    *future
 	row   state.Log // ID and StepID are not used
 	lines int64
+	// What the master itself writes is numbered too, so that a step that is run again does
+	// not write it twice. key names the log for that; "" if the build ends with the
+	// connection.
+	key    string
+	writes int64
 }
 
 // AddLog opens a log of the step. Its type is "s" for text with streams, else "t"
@@ -30,13 +35,19 @@ func (r *Running) AddLog(name, typ string) (*Log, error) {
 		return nil, fmt.Errorf("add log %q: a step has at most %d logs", name, maxLogs)
 	}
 	r.open()
-	l := &Log{r: r, id: newFuture(), row: state.Log{Name: name, Type: typ, BuildID: r.b.o.Row.ID}}
 	base := slug(name)
-	l.row.Slug = base
-	for n := 1; r.slugs[l.row.Slug]; n++ {
-		l.row.Slug = base + "_" + strconv.Itoa(n)
+	unique := base
+	for n := 1; r.slugs[unique]; n++ {
+		unique = base + "_" + strconv.Itoa(n)
 	}
-	r.slugs[l.row.Slug] = true
+	r.slugs[unique] = true
+	if l := r.past[unique]; l != nil {
+		delete(r.past, unique)
+		r.logs = append(r.logs, l)
+		return l, nil
+	}
+	l := &Log{r: r, id: newFuture(), row: state.Log{Name: name, Slug: unique, Type: typ, BuildID: r.b.o.Row.ID}}
+	l.name()
 	r.logs = append(r.logs, l)
 	r.b.rows.logs = append(r.b.rows.logs, l)
 	row, step := l.row, r.row.id
@@ -47,6 +58,13 @@ func (r *Running) AddLog(name, typ string) (*Log, error) {
 		return err
 	}, l.id)
 	return l, nil
+}
+
+// name gives the log its key, if it needs one.
+func (l *Log) name() {
+	if l.r.b.o.Link != nil {
+		l.key = strconv.FormatInt(l.r.start.Number, 10) + "/" + l.row.Slug
+	}
 }
 
 // slug turns a log's name into what can stand in an address.
@@ -72,12 +90,22 @@ func (l *Log) Write(stream byte, text string) error {
 	if !strings.HasSuffix(text, "\n") {
 		text += "\n"
 	}
-	return l.append(state.Resume{}, state.LogRun{Stream: stream, Text: []byte(text), Times: []state.Time{state.Now()}})
+	at := state.Resume{}
+	if l.key != "" {
+		l.writes++
+		if at = (state.Resume{CommandID: l.key, Update: l.writes}); l.r.b.rows.position(l.key) >= l.writes {
+			return nil
+		}
+	}
+	return l.append(at, state.LogRun{Stream: stream, Text: []byte(text), Times: []state.Time{state.Now()}})
 }
 
 // append writes runs of whole lines to the segment, then tells the world: a reader
 // that hears of a line can read it (docs/architecture.md section 4, "log truth").
 func (l *Log) append(at state.Resume, runs ...state.LogRun) error {
+	if l.r.b.rows.frozen.Load() {
+		return errSuspended
+	}
 	id := l.id.wait(context.Background())
 	if id == 0 {
 		return errors.New("write log: its row could not be written")

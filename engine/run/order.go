@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"buildstar/config"
 	"buildstar/conn"
@@ -17,7 +18,13 @@ type Order struct {
 	Logs    state.LogStore
 	Locks   *Locks
 	Logger  *slog.Logger
-	Session conn.Session // of the worker
+	Session conn.Session // of the worker; nil for a build that goes on
+	// Link is where the next session comes from; nil: the build ends with its connection.
+	Link Link
+	// ResumeTimeout is how long the worker may be away.
+	ResumeTimeout time.Duration
+	// Past is what an earlier run of the master did; nil for a new build.
+	Past *Past
 
 	Snapshot *config.Snapshot // the configuration the build started with
 	Builder  *config.Builder
@@ -28,7 +35,6 @@ type Order struct {
 	Buildset  state.Buildset // with source stamps and properties
 	Changes   []state.Change // of the source stamps, by id
 	ProjectID int64
-	Epoch     int64 // of the master, for command ids
 	BuildURL  string
 	Basedir   string // of the master, absolute
 	// Triggers carries out what steps trigger; nil: they can trigger nothing.
@@ -50,6 +56,8 @@ type Outcome struct {
 	Blame string
 	// DiskFull says that the build ended because the master could not write.
 	DiskFull bool
+	// Suspended says that the build has not ended: nothing is to be written.
+	Suspended bool
 
 	repair func(state.Tx) error
 }

@@ -8,6 +8,7 @@ import (
 
 	"buildstar/config"
 	"buildstar/config/prop"
+	"buildstar/conn"
 	"buildstar/state"
 )
 
@@ -66,6 +67,13 @@ func (t *Table) All() state.Properties {
 	return maps.Clone(t.set)
 }
 
+// reset makes the properties what All returned.
+func (t *Table) reset(set state.Properties) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.set = maps.Clone(set)
+}
+
 func (t *Table) put(name string, value any, source string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -80,11 +88,10 @@ func (t *Table) putAbsent(name string, value any, source string) {
 
 // newTable sets what is known without running anybody's code, in the order of
 // docs/requirements.md C3 up to the builder's own names.
-func newTable(o *Order) *Table {
-	t := &Table{set: state.Properties{}, stamps: map[string]prop.SourceStamp{}, url: o.BuildURL, secret: o.Secret}
-	if o.Session != nil {
-		t.facts = o.Session.Info().Facts
-	}
+//
+// A build that goes on has its own again, on top.
+func newTable(o *Order, facts map[string]any) *Table {
+	t := &Table{set: state.Properties{}, stamps: map[string]prop.SourceStamp{}, url: o.BuildURL, secret: o.Secret, facts: facts}
 	for _, s := range o.Buildset.SourceStamps {
 		t.stamps[s.Codebase] = prop.SourceStamp{
 			Codebase: s.Codebase, Repository: s.Repository, Project: s.Project, Branch: s.Branch, Revision: s.Revision,
@@ -104,6 +111,7 @@ func newTable(o *Order) *Table {
 		t.put("projectname", o.Builder.Project, "Builder")
 		t.put("projectid", o.ProjectID, "Builder")
 	}
+	maps.Copy(t.set, o.Row.Properties)
 	return t
 }
 
@@ -119,7 +127,7 @@ func changeValues(changes []state.Change, codebase string) (values []any) {
 
 // fill sets the rest, rendering what the user gave as renderables. Those see what
 // was set before them, and the build's number and worker.
-func (t *Table) fill(ctx context.Context, o *Order) error {
+func (t *Table) fill(ctx context.Context, o *Order, info conn.WorkerInfo) error {
 	own := make(map[string]any, 8)
 	own["buildnumber"] = o.Row.Number
 	if len(o.Buildset.SourceStamps) == 1 {
@@ -160,12 +168,9 @@ func (t *Table) fill(ctx context.Context, o *Order) error {
 	for name, v := range own {
 		t.put(name, v, "Build")
 	}
-	if o.Session == nil {
-		return nil
-	}
-	if base := o.Session.Info().Basedir; base != "" {
+	if base := info.Basedir; base != "" {
 		t.put("basedir", base, "Worker")
-		t.put("builddir", Join(o.Session.Info().System, base, WorkerBuilddir(o.Builder)), "Worker")
+		t.put("builddir", Join(info.System, base, WorkerBuilddir(o.Builder)), "Worker")
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -23,6 +24,7 @@ type rows struct {
 	steps   []*stepRow
 	logs    []*Log
 	dirty   atomic.Bool // some row could not be written
+	frozen  atomic.Bool // nothing is written any more: the next master goes on
 }
 
 // future is an id that the store's writer gives.
@@ -71,6 +73,12 @@ func (w *rows) queue(fn func(state.Tx) error) { w.batch = append(w.batch, fn) }
 // later writes what was queued, and fn. The order of calls is the order of writing.
 // The ids that fn gives are failed if it does not come to that.
 func (w *rows) later(fn func(state.Tx) error, ids ...*future) {
+	if w.frozen.Load() {
+		for _, f := range ids {
+			f.fail()
+		}
+		return
+	}
 	batch := append(w.batch, fn)
 	w.batch = nil
 	w.o.Store.Defer(func(tx state.Tx) error {
@@ -91,6 +99,18 @@ func (w *rows) later(fn func(state.Tx) error, ids ...*future) {
 		}
 		w.trouble(err)
 	})
+}
+
+// commit returns when everything so far is on the disk.
+func (w *rows) commit(ctx context.Context) error {
+	if w.frozen.Load() {
+		return errSuspended
+	}
+	err := w.o.Store.Update(context.WithoutCancel(ctx), func(state.Tx) error { return nil })
+	if err == nil && w.dirty.Load() {
+		err = errors.New("the master cannot write")
+	}
+	return err
 }
 
 // addStep opens the row of a step.
@@ -125,13 +145,40 @@ func (w *rows) setProperties(set state.Properties) {
 // open returns the segment for the build's logs.
 func (w *rows) open() (state.LogSegment, error) {
 	if w.segment == nil {
-		s, err := w.o.Logs.OpenBuild(w.o.Row.ID)
+		s, err := w.openSegment()
 		if err != nil {
 			return nil, err
 		}
 		w.segment = s
 	}
 	return w.segment, nil
+}
+
+func (w *rows) openSegment() (state.LogSegment, error) {
+	if w.o.Past != nil {
+		return w.o.Logs.ReopenBuild(w.o.Row.ID, w.o.Past.logIDs())
+	}
+	return w.o.Logs.OpenBuild(w.o.Row.ID)
+}
+
+// position returns how far what is named was written to the logs.
+func (w *rows) position(name string) int64 {
+	seg, err := w.open()
+	if err != nil {
+		return 0 // who appends will be told
+	}
+	n, _ := seg.Resume(name)
+	return n
+}
+
+// suspend ends the writing of logs of a build that goes on later.
+func (w *rows) suspend() {
+	if w.segment == nil {
+		return
+	}
+	if err := w.segment.Suspend(); err != nil {
+		w.o.Logger.Warn("close the logs of a build that goes on", "build", w.o.Row.ID, "error", err)
+	}
 }
 
 // sync makes the logs of the steps so far durable.

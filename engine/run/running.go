@@ -36,13 +36,20 @@ type Running struct {
 	extra    string  // why it ended as it did: "timed out"
 	urls     []state.URL
 	result   config.Result
-	commands int64  // sent so far
+	commands int64 // sent so far
+	base     int64 // number of the build's newest command before this step
+	ids      []string
+	named    bool
+	locked   bool            // its locks are held
+	lost     bool            // the connection was, so that the step must be run again
+	past     map[string]*Log // logs of an earlier run of the step, by slug
+	before   state.Properties
 	printed  *Log   // what functions of the user print
 	remote   string // what the worker said was wrong with a command
 }
 
 func newRunning(b *Build, step Step) *Running {
-	r := &Running{Table: b.props, b: b, step: step, slugs: map[string]bool{}, result: config.Unfinished}
+	r := &Running{Table: b.props, b: b, step: step, slugs: map[string]bool{}, result: config.Unfinished, base: b.seq}
 	r.start = state.Step{
 		BuildID: b.o.Row.ID, Number: int64(len(b.steps)), StartedAt: state.Now(), Results: config.Unfinished,
 	}
@@ -69,7 +76,7 @@ func (r *Running) BuildResult() config.Result { return r.b.overall }
 func (r *Running) Builder() *config.Builder { return r.b.o.Builder }
 
 // Worker returns what the worker said about itself.
-func (r *Running) Worker() conn.WorkerInfo { return r.b.o.Session.Info() }
+func (r *Running) Worker() conn.WorkerInfo { return r.b.worker() }
 
 // BuildID and BuildNumber name the build.
 func (r *Running) BuildID() int64     { return r.b.o.Row.ID }
@@ -207,7 +214,10 @@ func (r *Running) runningText() string {
 func (r *Running) life(base context.Context, seen int) config.Result {
 	ctx, end := r.b.begin(base, seen)
 	defer end()
-	result, err := r.try(ctx)
+	result, err := r.attempt(ctx)
+	if r.b.isSuspended() {
+		return config.Unfinished
+	}
 	r.b.o.Locks.Release(r.holder())
 	r.result = r.decide(ctx, result, err)
 	hidden, err := r.hidden(context.WithoutCancel(ctx))
@@ -222,14 +232,30 @@ func (r *Running) life(base context.Context, seen int) config.Result {
 	return r.result
 }
 
+// attempt does the step, and does it again when the connection was lost and is back.
+func (r *Running) attempt(ctx context.Context) (config.Result, error) {
+	if e, _ := r.b.ended(); e != nil && e.hard {
+		return e.result, e // there is nothing to be seen in running it
+	}
+	if r.b.o.Link != nil {
+		r.before = r.All()
+	}
+	for {
+		result, err := r.try(ctx)
+		if !r.lost {
+			return result, err
+		}
+		if _, gone := r.b.current(ctx); gone != nil {
+			return config.Exception, errAway
+		}
+		r.rewind()
+	}
+}
+
 // decide turns what the step returned into its result.
 func (r *Running) decide(ctx context.Context, result config.Result, err error) config.Result {
 	if errors.Is(err, conn.ErrLost) || errors.Is(err, conn.ErrFrameTooBig) {
-		lost := r.b.o.Session.Err()
-		if lost == nil {
-			lost = err
-		}
-		r.b.lost(lost)
+		r.b.lost(err)
 	}
 	if errors.Is(err, state.ErrFull) {
 		r.b.trouble(err)
@@ -277,7 +303,9 @@ func (r *Running) setUp(ctx context.Context) error {
 	if name == "" {
 		name = r.step.Type()
 	}
-	r.name = r.b.unique(name)
+	if !r.named {
+		r.name, r.named = r.b.unique(name), true
+	}
 	if err != nil {
 		return fmt.Errorf("render name: %w", err)
 	}
@@ -351,13 +379,16 @@ func (r *Running) fail(err error) {
 // finish writes the step's last row, and those of its logs.
 func (r *Running) finish(hidden bool) {
 	r.open()
-	for _, l := range r.logs {
+	for _, l := range append(r.logs, r.rest()...) {
 		r.b.rows.queue(l.finish())
 	}
+	r.b.rows.sync() // the row says that the logs are whole
 	row := &r.row.row
 	row.Complete, row.CompleteAt, row.Results, row.Hidden = true, state.Now(), r.result, hidden
 	row.StateString = clip(stateOf(r.doneText(), r.result, r.extra), 1024)
 	r.b.rows.putStep(r.row, "finished")
+	r.b.unreleased = r.ids
+	r.b.release()
 }
 
 func (r *Running) doneText() string {
