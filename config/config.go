@@ -238,6 +238,7 @@ type Master struct {
 	Title, TitleURL, BuildbotURL string
 	Properties                   map[string]any
 	CollapseRequests             bool
+	ResumeTimeout                time.Duration // how long a build waits for its worker to come back
 	WWW                          WWW
 	// CodebaseGenerator is asked for the codebase of a change that has none, with the
 	// change as a dict; not set: "".

@@ -41,16 +41,24 @@ func (srv *Server) readInfo(v any) (info WorkerInfo, held []Held, err error) {
 			info.Facts[share(key)] = value
 		}
 	}
-	info.Basedir, _ = info.Facts["basedir"].(string)
-	info.System, _ = info.Facts["system"].(string)
-	info.Version, _ = info.Facts["version"].(string)
+	known := InfoOf(info.Facts)
+	info.Basedir, info.System, info.Version = known.Basedir, known.System, known.Version
 	if info.Basedir == "" {
 		return info, nil, errors.New("its information has no basedir")
 	}
+	return info, held, nil
+}
+
+// InfoOf is what Facts alone say of a worker, of which they may have been kept.
+func InfoOf(facts map[string]any) WorkerInfo {
+	info := WorkerInfo{Facts: facts}
+	info.Basedir, _ = facts["basedir"].(string)
+	info.System, _ = facts["system"].(string)
+	info.Version, _ = facts["version"].(string)
 	if info.System == "" {
 		info.System = "posix"
 	}
-	return info, held, nil
+	return info
 }
 
 // readHeld reads what a worker of ours says about commands that outlive a connection

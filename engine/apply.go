@@ -221,6 +221,10 @@ func generation(s *config.Snapshot) state.Generation {
 		h.Write(binary.AppendUvarint(nil, uint64(len(text))))
 		h.Write([]byte(text))
 	}
+	if len(s.Inputs) > 0 {
+		g.Main = s.Inputs[0].Path
+		add(g.Main)
+	}
 	inputs := slices.SortedFunc(slices.Values(s.Inputs), func(a, b config.Input) int {
 		if a.Path < b.Path {
 			return -1

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"buildstar/config"
 	"buildstar/engine/dist"
@@ -74,9 +75,17 @@ func (m *Master) build(a *active) {
 		return
 	}
 	m.dist.Opened(a.start.Ticket, order.Row)
-	b := run.New(order)
-	m.builds.opened(a, order.Row, b)
-	outcome := b.Run(m.hard)
+	m.builds.opened(a, order.Row, run.New(order))
+	m.carry(a, order)
+}
+
+// carry runs a build to its end and writes that. One that goes on with the next master
+// has none.
+func (m *Master) carry(a *active, order run.Order) {
+	outcome := a.build.Run(m.hard)
+	if outcome.Suspended {
+		return
+	}
 	m.finish(a, order, outcome)
 	m.dist.Finished(a.start.Ticket)
 }
@@ -109,18 +118,30 @@ func (m *Master) openWith(now *applied, s dist.Start) (run.Order, error) {
 	if session == nil {
 		return run.Order{}, fmt.Errorf("open build: worker %q is no longer connected", s.Worker)
 	}
-	o, err := dist.Open(m.hard, m.o.Store, s, now.workers[s.Worker].ID, now.generation)
+	o, err := dist.Open(m.hard, m.o.Store, s, now.workers[s.Worker].ID, now.generation, session.Info().Life)
 	if err != nil {
 		return run.Order{}, err
 	}
 	m.locks.Label(s.Ticket, fmt.Sprintf("%s #%d", s.Builder, o.Build.Number), o.Build.ID)
-	return run.Order{
-		Store: m.o.Store, Logs: m.o.Logs, Locks: m.locks, Logger: m.log, Session: session,
-		Snapshot: now.snapshot, Builder: builder, Worker: w,
-		Ticket: s.Ticket, Row: o.Build, Buildset: o.Buildset, Changes: o.Changes, ProjectID: now.projects[builder.Project], Epoch: m.epoch,
+	order := m.order(now.snapshot, s, o, now.projects[builder.Project], now.snapshot.Master.ResumeTimeout)
+	order.Session = session
+	return order, nil
+}
+
+// order is what every build needs, but for the session of its worker.
+func (m *Master) order(s *config.Snapshot, start dist.Start, opened dist.Opened, projectID int64, resumeTimeout time.Duration) run.Order {
+	row := opened.Build
+	o := run.Order{
+		Store: m.o.Store, Logs: m.o.Logs, Locks: m.locks, Logger: m.log,
+		Snapshot: s, Builder: s.Builder(start.Builder), Worker: s.Worker(start.Worker),
+		Ticket: start.Ticket, Row: row, Buildset: opened.Buildset, Changes: opened.Changes, ProjectID: projectID,
 		Basedir:  m.o.Basedir,
-		BuildURL: run.BuildURL(now.snapshot, s.Builder, o.Build.Number), Triggers: triggers{m, now.snapshot},
-	}, nil
+		BuildURL: run.BuildURL(s, start.Builder, row.Number), Triggers: triggers{m, s},
+	}
+	if row.WorkerLife != "" {
+		o.Link, o.ResumeTimeout = link{m.fleet, start.Worker, row.WorkerLife}, resumeTimeout
+	}
+	return o
 }
 
 func (b *builds) opened(a *active, row state.Build, build *run.Build) {
@@ -132,8 +153,18 @@ func (b *builds) opened(a *active, row state.Build, build *run.Build) {
 		fn(build)
 	}
 	if b.closed {
-		build.Requeue(errClosing.Error())
+		a.interrupt()
 	}
+}
+
+// interrupt ends what the master does for a build because the master ends: the build, or
+// only its part in it. The caller holds mu.
+func (a *active) interrupt() {
+	if a.row.WorkerLife != "" {
+		a.build.Suspend()
+		return
+	}
+	a.build.Requeue(errClosing.Error())
 }
 
 func (b *builds) remove(a *active) {
@@ -149,13 +180,13 @@ func (b *builds) remove(a *active) {
 }
 
 // close interrupts every build and lets none start any more.
-func (b *builds) close(reason string) {
+func (b *builds) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true
 	for _, a := range b.byTicket {
 		if a.build != nil {
-			a.build.Requeue(reason)
+			a.interrupt()
 		}
 	}
 }
@@ -190,6 +221,14 @@ func (b *builds) waitFor(ctx context.Context, worker string) {
 			return
 		}
 	}
+}
+
+// has reports whether a build runs on a worker.
+func (b *builds) has(buildID int64, worker string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a := b.byID[buildID]
+	return a != nil && a.start.Worker == worker
 }
 
 // count returns how many builds run.

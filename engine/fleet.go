@@ -25,6 +25,9 @@ type fleet struct {
 	leaving map[string]chan struct{}   // gone of members that left the configuration
 	orphans map[string][]state.Command // commands an earlier run of the master left, by worker
 
+	configured bool          // members are those of a configuration
+	moved      chan struct{} // closed when a session or a member comes or goes
+
 	sentenced chan struct{}  // some quarantine changed; holds one
 	closed    bool           // no goroutine of wg starts any more
 	wg        sync.WaitGroup // of those who tell workers to exit
@@ -41,7 +44,7 @@ type member struct {
 
 func newFleet(m *Master) *fleet {
 	return &fleet{m: m, members: map[string]*member{}, leaving: map[string]chan struct{}{}, orphans: map[string][]state.Command{},
-		sentenced: make(chan struct{}, 1)}
+		sentenced: make(chan struct{}, 1), moved: make(chan struct{})}
 }
 
 // Login implements conn.Host (docs/requirements.md A1.8).
@@ -117,6 +120,7 @@ func (f *fleet) enter(s conn.Session, gone chan struct{}) bool {
 			mb.status.Graceful = staysGraceful(mb.status.Graceful, mb.leaver, s)
 			mb.status.ChangedAt = state.Now()
 			f.m.dist.SetWorker(s.Name(), mb.status)
+			f.announce()
 			f.mu.Unlock()
 			return true
 		}
@@ -144,6 +148,11 @@ func (f *fleet) settle(s conn.Session) {
 	orphans := f.orphans[s.Name()]
 	delete(f.orphans, s.Name())
 	f.mu.Unlock()
+	if err := f.discard(s); err != nil {
+		f.m.log.Warn("a worker still has what it should not", "worker", s.Name(), "error", err)
+		s.Close("it did not end an orphaned command")
+		return
+	}
 	for i, c := range orphans {
 		ctx, cancel := context.WithTimeout(f.m.hard, orphanTimeout)
 		err := s.Interrupt(ctx, c.ID, "its build was interrupted by a restart of the master")
@@ -227,6 +236,8 @@ func (f *fleet) adopt(last, next *applied) map[conn.Session]string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	out := map[conn.Session]string{}
+	f.configured = true
+	defer f.announce()
 	maps.DeleteFunc(f.leaving, func(_ string, gone chan struct{}) bool { return closed(gone) })
 	for name, mb := range f.members {
 		now, before := next.snapshot.Worker(name), last.snapshot.Worker(name)

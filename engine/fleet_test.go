@@ -20,6 +20,8 @@ type slow struct {
 	closing, closed, done chan struct{} // Close was called; may return; Done
 }
 
+func (s *slow) Held() []conn.Held { return nil }
+
 func newSlow() *slow {
 	return &slow{closing: make(chan struct{}), closed: make(chan struct{}), done: make(chan struct{})}
 }

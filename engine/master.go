@@ -14,6 +14,7 @@ import (
 	"buildstar/engine/dist"
 	"buildstar/engine/run"
 	"buildstar/state"
+	"buildstar/worker"
 )
 
 // gracePeriod is how long running builds may take to be interrupted at shutdown.
@@ -31,6 +32,10 @@ type Options struct {
 	// Load evaluates the configuration: Run calls it once, and every reload. Calls never
 	// overlap.
 	Load func(ctx context.Context) (*config.Snapshot, error)
+	// Replay evaluates inputs of an earlier configuration again, the first of which is
+	// master.star; env are the variables that it asked for. nil: builds that started with
+	// another configuration than that of now do not outlive the master.
+	Replay func(ctx context.Context, inputs []config.Input, env map[string]*string) (*config.Snapshot, error)
 	// Reloaded is told what came of each reload, before whoever asked for it; nil: nobody
 	// is told.
 	Reloaded func(Reloaded, error)
@@ -66,6 +71,7 @@ type Master struct {
 	sources    *sources
 
 	epoch   int64
+	kept    []state.Build // builds of the last run that may go on
 	current atomic.Pointer[applied]
 	started state.Time
 	ready   chan struct{}
@@ -127,7 +133,8 @@ func (m *Master) Hurry() { m.hurry() }
 func (m *Master) WorkerAddrs() []net.Addr { return m.doors.addrs() }
 
 // Run brings the master up, keeps it until ctx ends, and takes it down again: no
-// new builds, the running ones are interrupted and queued again, for at most 20 s.
+// new builds; the running ones are left to workers that outlive the master, or
+// interrupted and queued again, for at most 20 s.
 // It returns an error if the master could not start or had to stop by itself. The
 // Store and the Logs stay open.
 func (m *Master) Run(ctx context.Context) error {
@@ -167,6 +174,11 @@ func (m *Master) Run(ctx context.Context) error {
 
 // begin registers this master, and closes what an earlier one left open.
 func (m *Master) begin(ctx context.Context) error {
+	if m.o.Basedir != "" {
+		if err := worker.CleanUp(m.o.Basedir); err != nil {
+			m.log.Warn("processes of an earlier run of the master may be left", "error", err)
+		}
+	}
 	m.mend(ctx)
 	if err := m.reconcile(ctx); err != nil {
 		return fmt.Errorf("close what the last run left open: %w", err)
@@ -178,6 +190,9 @@ func (m *Master) begin(ctx context.Context) error {
 func (m *Master) load(ctx context.Context) error {
 	s, err := m.o.Load(ctx)
 	if err != nil {
+		return err
+	}
+	if err := m.revive(ctx, s); err != nil {
 		return err
 	}
 	return m.Apply(ctx, s)

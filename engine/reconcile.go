@@ -2,8 +2,8 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,26 +32,34 @@ func (m *Master) mend(ctx context.Context) {
 		lost = nil
 		builds, err := tx.Builds(state.Where("complete", false))
 		for _, b := range builds {
-			lost = append(lost, b.ID)
+			if b.WorkerLife == "" {
+				lost = append(lost, b.ID)
+			}
 		}
 		return err
 	})
 	for _, id := range lost {
-		segment, oerr := m.o.Logs.OpenBuild(id)
-		if oerr == nil {
-			oerr = segment.Close()
-		}
-		err = errors.Join(err, oerr)
+		m.mendBuild(id)
 	}
 	if err != nil {
 		m.log.Warn("mend the logs of builds that the last run left open", "error", err)
 	}
 }
 
+func (m *Master) mendBuild(id int64) {
+	segment, err := m.o.Logs.OpenBuild(id)
+	if err == nil {
+		err = segment.Close()
+	}
+	if err != nil {
+		m.log.Warn("mend the logs of a build that the last run left open", "build", id, "error", err)
+	}
+}
+
 // reconcile registers this master and, in the same transaction, closes whatever its
 // last run left open: a build that is open is always one of the epoch before. The
-// builds end as RETRY and their requests wait again, without counting a try. Commands
-// that may still run on workers are remembered, to be ended when the worker connects
+// builds end as RETRY and their requests wait again, without counting a try, but for
+// those on workers that outlive the master, which may go on (see revive). Commands that may still run on workers are remembered, to be ended when the worker connects
 // (docs/requirements.md D1 pain 16; docs/architecture.md section 4).
 func (m *Master) reconcile(ctx context.Context) error {
 	var orphans []state.Command
@@ -61,7 +69,7 @@ func (m *Master) reconcile(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("register the master: %w", err)
 		}
-		orphans = nil
+		orphans, m.kept = nil, nil
 		if err := m.recall(tx, &orphans); err != nil {
 			return err
 		}
@@ -70,11 +78,15 @@ func (m *Master) reconcile(ctx context.Context) error {
 			return err
 		}
 		for _, b := range open {
-			if err := m.closeBuild(tx, b, &orphans); err != nil {
+			if b.WorkerLife != "" {
+				m.kept = append(m.kept, b)
+				continue
+			}
+			if err := m.closeBuild(tx, b, interrupted, &orphans); err != nil {
 				return err
 			}
 		}
-		if err := release(tx); err != nil {
+		if err := release(tx, m.kept); err != nil {
 			return err
 		}
 		if err := cancelAbandoned(tx); err != nil {
@@ -86,8 +98,8 @@ func (m *Master) reconcile(ctx context.Context) error {
 	return err
 }
 
-// closeBuild ends one build that was running.
-func (m *Master) closeBuild(tx state.Tx, b state.Build, orphans *[]state.Command) error {
+// closeBuild ends one build that was running; why is what people see.
+func (m *Master) closeBuild(tx state.Tx, b state.Build, why string, orphans *[]state.Command) error {
 	now := state.Now()
 	steps, err := tx.Steps(state.Where("buildid", b.ID, "complete", false))
 	if err != nil {
@@ -95,7 +107,7 @@ func (m *Master) closeBuild(tx state.Tx, b state.Build, orphans *[]state.Command
 	}
 	for _, s := range steps {
 		s.Complete, s.CompleteAt, s.Results = true, now, config.Retry
-		s.StateString = strings.TrimSpace(s.StateString + " (" + interrupted + ")")
+		s.StateString = strings.TrimSpace(s.StateString + " (" + why + ")")
 		if err := tx.PutStep(s, "finished"); err != nil {
 			return err
 		}
@@ -118,7 +130,7 @@ func (m *Master) closeBuild(tx state.Tx, b state.Build, orphans *[]state.Command
 		return err
 	}
 	*orphans = append(*orphans, left...)
-	b.Complete, b.CompleteAt, b.Results, b.StateString = true, now, config.Retry, "retry ("+interrupted+")"
+	b.Complete, b.CompleteAt, b.Results, b.StateString = true, now, config.Retry, "retry ("+why+")"
 	if b.StopReason != "" { // someone wanted it to end, so it is not built again
 		b.Results, b.StateString = config.Cancelled, "cancelled ("+b.StopReason+")"
 	} else if left, err := abandoned(tx, b.RequestID); err != nil {
@@ -148,7 +160,7 @@ func (m *Master) leftRunning(tx state.ReadTx, b state.Build) ([]state.Command, e
 		return left, nil // its row is gone, so nobody can log in as it
 	}
 	for n := int64(1); n <= unjournalled; n++ {
-		left = append(left, state.Command{ID: run.CommandID(m.epoch-1, b.ID, last+n), Worker: w.Name})
+		left = append(left, state.Command{ID: run.CommandID(b.Epoch, b.ID, last+n), Worker: w.Name})
 	}
 	return left, nil
 }
@@ -166,7 +178,7 @@ func undone(tx state.ReadTx, buildID int64) (left []state.Command, last int64, e
 				last = max(last, n)
 			}
 		}
-		if !c.Done {
+		if !c.Done && c.Worker != "" {
 			left = append(left, c)
 		}
 	}
@@ -200,13 +212,16 @@ func (m *Master) recall(tx state.ReadTx, orphans *[]state.Command) error {
 }
 
 // release gives back every request that is claimed and not complete: no build of
-// this master runs yet.
-func release(tx state.Tx) error {
+// this master runs yet, and those that may go on are kept.
+func release(tx state.Tx, kept []state.Build) error {
 	claimed, err := tx.BuildRequests(state.Where("claimed", true, "complete", false))
 	if err != nil {
 		return err
 	}
 	for _, r := range claimed {
+		if slices.ContainsFunc(kept, func(b state.Build) bool { return b.RequestID == r.ID }) {
+			continue
+		}
 		if err := tx.Unclaim(false, r.ID); err != nil {
 			return err
 		}

@@ -7,8 +7,9 @@ import (
 	"buildstar/state"
 )
 
-// shutdown takes the master down: no new builds; those that run are interrupted
-// and their requests wait for the next start; then workers are disconnected. It
+// shutdown takes the master down: no new builds; those on workers that outlive the master
+// go on; the others are interrupted and their requests wait for the next start; then
+// workers are disconnected. It
 // takes at most gracePeriod, or no time once Hurry was called (docs/requirements.md D1
 // pain 17).
 func (m *Master) shutdown() {
@@ -22,16 +23,17 @@ func (m *Master) shutdown() {
 	m.schedulers.wait()
 	m.dist.SetStopping()
 	if n := m.builds.count(); n > 0 {
-		m.log.Info("shutting down: running builds are interrupted and queued again", "builds", n, "at most", gracePeriod)
+		m.log.Info("shutting down: builds on our own workers go on, others are interrupted and queued again", "builds", n, "at most", gracePeriod)
 	}
+	m.doors.close() // who is told to wait must not come back at once
+	m.fleet.hangUp()
 	grace, cancel := context.WithTimeout(m.hard, gracePeriod)
 	defer cancel()
-	m.builds.close(errClosing.Error())
+	m.builds.close()
 	if !m.builds.wait(grace) {
 		m.log.Warn("builds did not end in time; they are left to the next start", "builds", m.builds.count())
 	}
 	m.hurry()
-	m.doors.close()
 	stopping, cancel := context.WithTimeout(context.Background(), localPatience)
 	defer cancel()
 	if left := m.locals.close(stopping); len(left) > 0 {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	star "go.starlark.net/starlark"
 
@@ -45,6 +46,10 @@ type topLevel struct {
 	// the revision, or None; or a util.RevlinkMatch. The default knows GitHub, GitLab,
 	// Bitbucket and SourceForge.
 	RevLink star.Value `star:"revlink,optional"`
+	// ResumeTimeout is how many seconds a build waits for its worker when the connection is
+	// cut or the master was restarted; then it is built anew. Only builds on our own workers
+	// wait. The default is 600.
+	ResumeTimeout time.Duration `star:"resume_timeout,optional" min:"0"`
 	// WWW is the web server.
 	WWW *star.Dict `star:"www,optional"`
 	// Protocols is where workers connect.
@@ -54,7 +59,7 @@ type topLevel struct {
 var topLevelClass = &spec.Class{
 	Name: "c",
 	New: func() any {
-		return &topLevel{Title: "Buildbot", TitleURL: "http://buildbot.net/"}
+		return &topLevel{Title: "Buildbot", TitleURL: "http://buildbot.net/", ResumeTimeout: 10 * time.Minute}
 	},
 	Unsupported: map[string]string{
 		"db": "remove it: everything is kept in state.sqlite in the basedir", "db_url": "remove it: everything is kept in state.sqlite in the basedir",
@@ -223,6 +228,7 @@ func (r root) read(d *star.Dict) (*topLevel, config.Master) {
 	m := config.Master{
 		Title: top.Title, TitleURL: withSlash(top.TitleURL), BuildbotURL: withSlash(top.BuildbotURL),
 		Properties: top.Properties, CollapseRequests: top.CollapseRequests == nil || *top.CollapseRequests,
+		ResumeTimeout: top.ResumeTimeout,
 	}
 	m.CodebaseGenerator, m.RevLink = r.readChangeFunctions(top)
 	if top.WWW != nil {

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"errors"
 	"testing"
 
@@ -59,7 +60,7 @@ func TestLeaveWithoutMaster(t *testing.T) {
 	leave := make(chan struct{})
 	dials := 0
 	err := Run(t.Context(), Config{MasterURL: "ws://127.0.0.1:1", Name: "w", Basedir: t.TempDir(), Logger: discard(), Leave: leave,
-		dial: func() (wire.Transport, error) {
+		Dial: func(context.Context) (wire.Transport, error) {
 			if dials++; dials == 2 {
 				close(leave)
 			}

@@ -27,11 +27,11 @@ func startLasting(t *testing.T, change ...func(*Config)) *lasting {
 	l := &lasting{t: t, dir: t.TempDir(), dials: make(chan wire.Transport)}
 	ctx, cancel := context.WithCancel(context.Background())
 	cfg := Config{Name: "w", Basedir: l.dir, Logger: discard(), OrphanTimeout: time.Hour, killWait: time.Second, leftoverWait: time.Second,
-		pause: func(int) time.Duration { return 0 }}
+		Backoff: func(int) time.Duration { return 0 }}
 	for _, c := range change {
 		c(&cfg)
 	}
-	cfg.dial = func() (wire.Transport, error) {
+	cfg.Dial = func(ctx context.Context) (wire.Transport, error) {
 		select {
 		case there := <-l.dials:
 			return there, nil

@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"time"
-
-	"buildstar/conn/wire"
 )
 
 // ErrRefused is wrapped when the master does not take the name and password.
@@ -25,12 +22,12 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	if cfg.dial == nil {
+	if cfg.Dial == nil {
 		d, err := newDialer(cfg)
 		if err != nil {
 			return err
 		}
-		cfg.dial = func() (wire.Transport, error) { return d.dial(ctx) }
+		cfg.Dial = d.dial
 	}
 	if err := CleanUp(cfg.Basedir); err != nil {
 		cfg.Logger.Warn("processes of an earlier run may be left", "err", err)
@@ -53,7 +50,7 @@ func Run(ctx context.Context, cfg Config) error {
 		if cfg.MaxRetries > 0 && failures > cfg.MaxRetries {
 			return fmt.Errorf("worker %q gives up after %d attempts: %w", cfg.Name, failures, err)
 		}
-		wait := cfg.pause(failures)
+		wait := cfg.Backoff(failures)
 		cfg.Logger.Warn("not connected to the master", "master", cfg.MasterURL, "err", err, "again_in", wait.Round(100*time.Millisecond))
 		if !sleep(ctx, wait, leave) {
 			return nil
@@ -66,7 +63,7 @@ func Run(ctx context.Context, cfg Config) error {
 
 // attempt is one attempt.
 func attempt(ctx context.Context, cfg Config, running *table) (attached bool, err error) {
-	t, err := cfg.dial()
+	t, err := cfg.Dial(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -79,8 +76,6 @@ func backOff(n int, random float64) time.Duration {
 	s := math.Min(math.Pow(1.5, float64(n)), 60) + random
 	return time.Duration(s * float64(time.Second))
 }
-
-func pause(failures int) time.Duration { return backOff(failures, rand.Float64()) }
 
 // sleep waits, at most until early is closed, and says whether ctx is still good.
 func sleep(ctx context.Context, d time.Duration, early <-chan struct{}) bool {

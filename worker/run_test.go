@@ -36,7 +36,7 @@ func TestRunReconnects(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var at []time.Duration
 		start := time.Now()
-		dial := func() (wire.Transport, error) {
+		dial := func(context.Context) (wire.Transport, error) {
 			at = append(at, time.Since(start))
 			here, there := wire.Pipe()
 			switch n := len(at); {
@@ -56,7 +56,7 @@ func TestRunReconnects(t *testing.T) {
 			}
 			return there, here.Close("")
 		}
-		err := Run(ctx, Config{Name: "w", Basedir: dir, Logger: discard(), dial: dial})
+		err := Run(ctx, Config{Name: "w", Basedir: dir, Logger: discard(), Dial: dial})
 		if err != nil {
 			t.Errorf("Run = %v", err)
 		}
@@ -79,7 +79,7 @@ func TestRunGivesUp(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		n := 0
-		err := Run(t.Context(), Config{Name: "w", Basedir: dir, Logger: discard(), MaxRetries: 3, dial: func() (wire.Transport, error) {
+		err := Run(t.Context(), Config{Name: "w", Basedir: dir, Logger: discard(), MaxRetries: 3, Dial: func(context.Context) (wire.Transport, error) {
 			n++
 			return nil, ErrRefused
 		}})

@@ -106,6 +106,21 @@ func CleanUp(basedir string) error {
 	return errors.Join(problems...)
 }
 
+// Guard marks the environment of a process group that is about to be started, so that
+// CleanUp can tell its processes. started is to be called with the group's id before the
+// leader is reaped, and what it returns when nothing of the group is left.
+func Guard(basedir string) (variable string, started func(group int) (ended func(), err error)) {
+	mark := newMark()
+	return marker + "=" + mark, func(group int) (func(), error) {
+		record, err := writeRecord(basedir, group, mark)
+		return func() {
+			if record != "" {
+				_ = os.Remove(record) // one that stays says only what is over
+			}
+		}, err
+	}
+}
+
 // killPatience is how long a killed process may take to go.
 const killPatience = 5 * time.Second
 

@@ -15,8 +15,10 @@
 package worker
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -51,13 +53,16 @@ type Config struct {
 	// no master just then and no command. nil is never.
 	Leave  <-chan struct{}
 	Logger *slog.Logger // default slog.Default()
+	// Dial connects Run to the master; nil: to MasterURL, as Name.
+	Dial func(context.Context) (wire.Transport, error)
+	// Backoff is how long Run waits after so many failures in a row; nil: 1.5 s and more,
+	// up to a minute (docs/protocol.md A.9).
+	Backoff func(failures int) time.Duration
 
 	// Set by tests, which have less time.
-	dial         func() (wire.Transport, error)
 	killWait     time.Duration
 	leftoverWait time.Duration
 	keep         int64
-	pause        func(failures int) time.Duration
 }
 
 // prepare fills in defaults and creates the base directory.
@@ -77,8 +82,8 @@ func (c Config) prepare() (Config, error) {
 	if c.leftoverWait == 0 {
 		c.leftoverWait = leftoverWait
 	}
-	if c.pause == nil {
-		c.pause = pause
+	if c.Backoff == nil {
+		c.Backoff = func(failures int) time.Duration { return backOff(failures, rand.Float64()) }
 	}
 	if c.keep == 0 {
 		c.keep = maxKeptBytes

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"os/exec"
 	"sync"
 	"syscall"
 	"time"
 
 	"buildstar/engine/run"
+	"buildstar/worker"
 )
 
 const (
@@ -22,11 +24,12 @@ const (
 
 // masterProcess is a command on the master, in a process group of its own.
 type masterProcess struct {
-	words  []string
-	dir    string
-	env    []string
-	log    *run.Log
-	signal syscall.Signal
+	words   []string
+	dir     string
+	env     []string
+	log     *run.Log
+	signal  syscall.Signal
+	basedir string // of the master, which kills at its start what a crash left running
 }
 
 // printed is a part of what a process printed.
@@ -42,13 +45,19 @@ func (p *masterProcess) run(ctx context.Context) (ending, error) {
 	over := make(chan struct{})
 	defer close(over)
 	parts := make(chan printed)
+	mark, started := worker.Guard(p.basedir)
 	cmd := exec.Command(p.words[0], p.words[1:]...)
-	cmd.Dir, cmd.Env, cmd.WaitDelay = p.dir, p.env, killWait
+	cmd.Dir, cmd.Env, cmd.WaitDelay = p.dir, append(p.env, mark), killWait
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Stdout, cmd.Stderr = &mouth{'o', parts, over}, &mouth{'e', parts, over}
 	if err := cmd.Start(); err != nil {
 		return ending{start: err}, nil
 	}
+	gone, err := started(cmd.Process.Pid)
+	if err != nil {
+		slog.Warn("a command on the master would outlive a crash of it", "err", err)
+	}
+	defer gone()
 	group := &group{id: cmd.Process.Pid}
 	ended := make(chan error, 1)
 	go func() {

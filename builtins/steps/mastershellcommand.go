@@ -98,7 +98,16 @@ func (s *masterShellCommand) Run(ctx context.Context, r *run.Running) (config.Re
 	if err := log.Write('h', header); err != nil {
 		return config.Exception, err
 	}
-	p := &masterProcess{words: words, dir: dir, env: merged(own), log: log, signal: unix.SignalNum("SIG" + s.InterruptSignal)}
+	basedir, err := r.MasterPath(".")
+	if err == nil {
+		err = r.NotAgain(ctx)
+	}
+	if err != nil {
+		return config.Exception, err
+	}
+	p := &masterProcess{
+		words: words, dir: dir, env: merged(own), log: log, signal: unix.SignalNum("SIG" + s.InterruptSignal), basedir: basedir,
+	}
 	end, err := p.run(ctx)
 	if err != nil {
 		return config.Exception, err

@@ -205,7 +205,7 @@ func (r *rig) carryOut(src string, then func(*run.Build), made chan<- *run.Build
 	}
 	o := run.Order{
 		Store: r.store, Logs: r.logs, Locks: r.locks, Logger: slog.New(slog.DiscardHandler), Session: recorder{r.session, r},
-		Snapshot: config.New(config.Snapshot{}), Builder: b, Worker: &config.Worker{Name: "w"}, Epoch: 1, Basedir: r.base, Triggers: later{},
+		Snapshot: config.New(config.Snapshot{}), Builder: b, Worker: &config.Worker{Name: "w"}, Basedir: r.base, Triggers: later{},
 	}
 	r.tickets++
 	o.Ticket = r.tickets

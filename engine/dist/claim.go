@@ -22,8 +22,9 @@ type Opened struct {
 
 // Open claims the request of a start and opens its build, in one transaction. It
 // fails with state.ErrNotFound if the request is no longer waiting, and with
-// ErrOldGeneration, changing nothing, if the generation is gone.
-func Open(ctx context.Context, store state.Store, s Start, workerID, generation int64) (o Opened, err error) {
+// ErrOldGeneration, changing nothing, if the generation is gone. life is that of the
+// worker (conn.WorkerInfo).
+func Open(ctx context.Context, store state.Store, s Start, workerID, generation int64, life string) (o Opened, err error) {
 	err = store.Update(ctx, func(tx state.Tx) error {
 		if has, err := tx.HasGeneration(generation); err != nil {
 			return err
@@ -42,7 +43,7 @@ func Open(ctx context.Context, store state.Store, s Start, workerID, generation 
 		}
 		o.Build, err = tx.AddBuild(state.Build{
 			BuilderID: s.Request.BuilderID, RequestID: s.Request.ID, WorkerID: workerID, StartedAt: now,
-			StateString: "preparing worker", Results: config.Unfinished, Generation: generation,
+			StateString: "preparing worker", Results: config.Unfinished, Generation: generation, WorkerLife: life,
 		})
 		return err
 	})

@@ -235,14 +235,14 @@ func TestDistributorLoads(t *testing.T) {
 	if s.Request.ID != requests[0] || s.Builder != "b0" {
 		t.Errorf("started %+v", s)
 	}
-	if _, err := Open(ctx, store, s, 1, 2); !errors.Is(err, ErrOldGeneration) {
+	if _, err := Open(ctx, store, s, 1, 2, ""); !errors.Is(err, ErrOldGeneration) {
 		t.Errorf("Open with a configuration that is gone: %v", err)
 	}
-	o, err := Open(ctx, store, s, 1, 1)
+	o, err := Open(ctx, store, s, 1, 1, "")
 	if err != nil || o.Build.Number != 1 || o.Buildset.ID == 0 {
 		t.Errorf("Open: %+v, %v", o, err)
 	}
-	if _, err := Open(ctx, store, s, 1, 1); err == nil {
+	if _, err := Open(ctx, store, s, 1, 1, ""); err == nil {
 		t.Error("a request was claimed twice")
 	}
 	d.Refused(s.Ticket, fmt.Errorf("lost: %w", state.ErrNotFound))

@@ -87,6 +87,15 @@ func (d *Distributor) drain(w *Worker) {
 	w.drained = idle
 }
 
+// Adopt says that a build runs that an earlier run of the master started. Its ticket is
+// of the caller's choice, from 1<<62 on; Finished ends it.
+func (d *Distributor) Adopt(s Start, b state.Build) {
+	d.mail.post(func() {
+		d.places[s.Ticket] = &place{start: s, BuildID: b.ID, Number: b.Number, Since: b.StartedAt}
+		d.refresh(s.Worker, func(ts []run.Ticket) []run.Ticket { return append(ts, s.Ticket) })
+	})
+}
+
 // Opened says that a started build has its row.
 func (d *Distributor) Opened(t run.Ticket, b state.Build) {
 	d.mail.post(func() {

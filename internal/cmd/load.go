@@ -36,6 +36,19 @@ func (a *app) reload(ctx context.Context, file string, log *slog.Logger) (*confi
 	return snapshot, err
 }
 
+// replay evaluates the inputs of an earlier configuration, for the builds that started
+// with it. What it prints was printed then.
+func (a *app) replay(ctx context.Context, file string, inputs []config.Input, env map[string]*string) (*config.Snapshot, error) {
+	dir, err := filepath.Abs(filepath.Dir(file))
+	if err != nil {
+		return nil, err
+	}
+	opts := a.options()
+	opts.Print, opts.Basedir = nil, dir
+	snapshot, _, err := starlark.Replay(ctx, inputs, env, opts)
+	return snapshot, err
+}
+
 // load evaluates a configuration and shows its warnings.
 func (a *app) load(ctx context.Context, file string) (*config.Snapshot, error) {
 	snapshot, warnings, err := starlark.Load(ctx, file, a.options())

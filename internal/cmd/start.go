@@ -105,6 +105,9 @@ func (a *app) serve(ctx context.Context, s service) (err error) {
 			note(reloads.began())
 			return a.reload(ctx, s.file, s.log)
 		},
+		Replay: func(ctx context.Context, inputs []config.Input, env map[string]*string) (*config.Snapshot, error) {
+			return a.replay(ctx, s.file, inputs, env)
+		},
 		Reloaded: func(done engine.Reloaded, err error) { note(reloads.ended(done, err)) },
 		Logger:   s.log,
 	})

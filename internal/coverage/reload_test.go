@@ -301,6 +301,7 @@ var keyValues = map[string][2]string{
 	"c.collapseRequests":              {"", `c["collapseRequests"] = False`},
 	"c.codebaseGenerator":             {"", `c["codebaseGenerator"] = lambda change: "x"`},
 	"c.revlink":                       {"", `c["revlink"] = lambda revision, repository: None`},
+	"c.resume_timeout":                {"", `c["resume_timeout"] = 60`},
 	"c.www":                           {"", `c["www"] = {"port": "tcp:0:interface=127.0.0.1"}`},
 	"c.www.port":                      {`c["www"] = {"port": "tcp:0:interface=127.0.0.1"}`, `c["www"] = {"port": "tcp:0:interface=127.0.0.2"}`},
 	"c.www.change_hook_dialects":      {`c["www"] = {"change_hook_dialects": {}}`, `c["www"] = {"change_hook_dialects": {"base": True}}`},

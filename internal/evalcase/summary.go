@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"buildstar/config"
 )
@@ -27,6 +28,9 @@ func Summary(s *config.Snapshot) string {
 	}
 	if !m.CollapseRequests {
 		b.WriteString("collapseRequests off\n")
+	}
+	if m.ResumeTimeout != 10*time.Minute {
+		fmt.Fprintf(&b, "resume_timeout %v\n", m.ResumeTimeout)
 	}
 	if len(m.Properties) > 0 {
 		fmt.Fprintf(&b, "properties %s\n", asJSON(m.Properties))

@@ -160,8 +160,8 @@ func (m *memoryLogs) OpenBuild(int64) (state.LogSegment, error) { return nil, st
 func (m *memoryLogs) ReopenBuild(int64, []int64) (state.LogSegment, error) {
 	return nil, state.ErrNotFound
 }
-func (m *memoryLogs) Delete(int64) error                        { return nil }
-func (m *memoryLogs) Close() error                              { return nil }
+func (m *memoryLogs) Delete(int64) error { return nil }
+func (m *memoryLogs) Close() error       { return nil }
 
 // forcer is a force scheduler with a field of each kind.
 type forcer struct {
