@@ -126,7 +126,8 @@ type Latent struct {
 	CheckEvery time.Duration
 	// Missing is how long an instance may take to connect.
 	Missing time.Duration
-	// MasterFQDN is the host that instances dial; "": found out.
+	// MasterFQDN is the host that instances dial, maybe with a port (latent.SplitMaster);
+	// "": found out.
 	MasterFQDN string
 	Caps       []InstanceCap
 	// MayBeIncompatible says whether an instance may not serve every build

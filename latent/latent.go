@@ -21,7 +21,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
+	"strings"
 
 	"buildstar/config"
 	"buildstar/config/prop"
@@ -49,6 +51,8 @@ type Env struct {
 	// Master tags all instances of this master; it is the same for ever and differs from
 	// those of others. It has letters and digits only.
 	Master string
+	// Basedir is the directory of the master: relative paths are below it.
+	Basedir string
 	// Binary is the path of the running buildstar.
 	Binary string
 	// Secret returns a secret by name.
@@ -73,13 +77,14 @@ type Ref struct {
 	// Handle is what Start returned, or Lister found: what Stop needs. "" if Start did not
 	// return one: it failed, or the master ended before it was written down.
 	Handle string
+	// Arguments are those that it was started with; none if Lister found it.
+	Arguments Arguments
 }
 
 // Launch is what an instance is started with.
 type Launch struct {
-	Ref       // without a handle
-	Arguments Arguments
-	Password  string // what the worker logs in with
+	Ref             // without a handle
+	Password string // what the worker logs in with
 	// Host and Port are where the worker dials; TLS says that it must use wss. A host that is
 	// an IPv6 address has no brackets.
 	Host string
@@ -88,8 +93,11 @@ type Launch struct {
 	// Properties of the build that the instance is started for.
 	Properties map[string]any
 	// Log adds to the log of the start, which people see in the build and on the worker's
-	// page. It may be called until Start returns, from any goroutine.
+	// page. It may be called until Settled, from any goroutine; after that it does nothing.
 	Log func(text string)
+	// Settled is closed once the worker connected or the instance is about to be stopped:
+	// there is no more to tell about the start.
+	Settled <-chan struct{}
 }
 
 // URL is the address to dial, as a worker of this protocol takes it:
@@ -158,3 +166,30 @@ func (c *cannot) Unwrap() error        { return c.error }
 
 // Address is host:port, with brackets around an IPv6 address.
 func (l Launch) Address() string { return net.JoinHostPort(l.Host, strconv.Itoa(l.Port)) }
+
+// SplitMaster reads what masterFQDN says: a host, with ":port" if instances dial another
+// port than the one that the master listens at; port is 0 without one. An IPv6 address has
+// brackets if there is a port, and may have them without (docs/requirements.md D2.6).
+func SplitMaster(s string) (host string, port int, err error) {
+	bare := s
+	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
+		bare = s[1 : len(s)-1]
+	}
+	if ip, err := netip.ParseAddr(bare); err == nil && (ip.Is6() || bare == s) {
+		return bare, 0, nil
+	}
+	host = s
+	if strings.ContainsAny(s, ":[]") {
+		var text string
+		if host, text, err = net.SplitHostPort(s); err != nil {
+			return "", 0, fmt.Errorf("%q is neither HOST nor HOST:PORT; an IPv6 address with a port has brackets around it: [::1]:9989", s)
+		}
+		if port, err = strconv.Atoi(text); err != nil || port < 1 || port > 65535 {
+			return "", 0, fmt.Errorf("%q: %q is no port", s, text)
+		}
+	}
+	if host == "" || strings.ContainsAny(host, " /@") {
+		return "", 0, fmt.Errorf("%q names no host", s)
+	}
+	return host, port, nil
+}

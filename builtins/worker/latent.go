@@ -6,6 +6,7 @@ import (
 
 	"buildstar/config"
 	"buildstar/config/prop"
+	"buildstar/latent"
 	"buildstar/starlark/spec"
 )
 
@@ -24,9 +25,10 @@ type Latent struct {
 	// MissingTimeout is how long an instance may take to connect; the default is 20
 	// minutes. Then it is stopped, and the build waits for another worker (A8.6).
 	MissingTimeout time.Duration `star:"missing_timeout,optional" min:"0.1"`
-	// MasterFQDN is the host that instances dial. The default is 127.0.0.1 if the port for
-	// workers listens on loopback only; else the name of this host if it resolves to one of
-	// its addresses, else its first address.
+	// MasterFQDN is the host that instances dial, or HOST:PORT if they dial another port than
+	// the one for workers in c['protocols']: [fd00::1]:9989 for an IPv6 address. The default
+	// is 127.0.0.1 if that port listens on loopback only; else the name of this host if it
+	// resolves to one of its addresses, else its first address.
 	MasterFQDN string `star:"masterFQDN,optional"`
 	// Caps are limits that this worker shares with others: a list of util.InstanceCap.
 	Caps []*config.InstanceCap `star:"caps,optional"`
@@ -52,6 +54,11 @@ func Renamed() map[string]string { return maps.Clone(renamed) }
 // instance. varies is whether an instance may not serve every build.
 func (l *Latent) LatentNode(c *spec.Call, class, name string, password *prop.Password, backend config.Backend, varies bool) *config.Worker {
 	checkName(c, name)
+	if l.MasterFQDN != "" {
+		if _, _, err := latent.SplitMaster(l.MasterFQDN); err != nil {
+			c.Problem("bad-value", "masterFQDN", err.Error(), "")
+		}
+	}
 	n := l.node(c, class, name)
 	if password != nil {
 		if *password == "" {
