@@ -8,6 +8,7 @@ import (
 
 	"buildstar/builtins/changes"
 	"buildstar/builtins/schedulers"
+	"buildstar/builtins/secrets"
 	"buildstar/builtins/steps"
 	"buildstar/builtins/util"
 	"buildstar/builtins/worker"
@@ -27,6 +28,7 @@ func main() {
 			changes.Module,
 			schedulers.Module,
 			util.Module,
+			secrets.Module,
 		},
 	}, os.Args[1:]))
 }

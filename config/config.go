@@ -54,6 +54,13 @@ type Triggering interface {
 	Triggers() []string
 }
 
+// SecretsProvider is what the graph knows of where secrets are kept. Its behaviour is
+// engine/secret's Provider.
+type SecretsProvider interface {
+	Type() string // the class: "SecretInAFile"
+	Pos() prop.Pos
+}
+
 // Scheduler is what the graph knows of a scheduler.
 type Scheduler interface {
 	Node
@@ -94,6 +101,7 @@ type Worker struct {
 	Class             string // "Worker" or "LocalWorker"
 	Name              string
 	Password          prop.Password
+	PasswordSecret    string        // name of the secret that is the password, instead
 	MaxBuilds         int           // 0: no limit
 	Keepalive         time.Duration // between keepalives; 0: none, and no pings
 	Properties        map[string]any
@@ -248,6 +256,7 @@ type Master struct {
 	// repository; not set: what is known of the sites that many use.
 	RevLink      prop.Template[*string]
 	WorkerListen []Listen // protocols["msgpack_experimental_v7"]
+	Secrets      []SecretsProvider
 }
 
 // WWW is c['www']. A nil Port means no web server.

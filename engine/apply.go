@@ -10,6 +10,7 @@ import (
 
 	"buildstar/config"
 	"buildstar/engine/sched"
+	"buildstar/engine/secret"
 	"buildstar/state"
 )
 
@@ -17,6 +18,7 @@ import (
 // its names. It never changes.
 type applied struct {
 	snapshot   *config.Snapshot
+	secrets    secret.Set
 	generation int64
 	at         state.Time
 	builders   map[string]int64
@@ -62,9 +64,13 @@ func (m *Master) waitApplied() {
 	defer m.apply.Unlock()
 }
 
-// prepare opens the listeners that are new and writes the rows, in one
+// prepare opens the providers of secrets and the listeners that are new and writes the rows, in one
 // transaction.
 func (m *Master) prepare(ctx context.Context, s *config.Snapshot) (p prepared, err error) {
+	secrets, err := secret.Open(s.Master.Secrets, m.o.Basedir)
+	if err != nil {
+		return p, err
+	}
 	if p.doors, err = m.doors.prepare(s.Master.WorkerListen); err != nil {
 		return p, err
 	}
@@ -72,7 +78,7 @@ func (m *Master) prepare(ctx context.Context, s *config.Snapshot) (p prepared, e
 		p.doors.discard()
 		return p, err
 	}
-	p.next = &applied{snapshot: s, at: state.Now()}
+	p.next = &applied{snapshot: s, secrets: secrets, at: state.Now()}
 	err = m.o.Store.Update(ctx, func(tx state.Tx) error { return p.next.write(tx) })
 	if err != nil {
 		p.parts.discard()

@@ -136,12 +136,18 @@ func (m *Master) order(s *config.Snapshot, start dist.Start, opened dist.Opened,
 		Snapshot: s, Builder: s.Builder(start.Builder), Worker: s.Worker(start.Worker),
 		Ticket: start.Ticket, Row: row, Buildset: opened.Buildset, Changes: opened.Changes, ProjectID: projectID,
 		Basedir:  m.o.Basedir,
+		Secret:   m.secret,
 		BuildURL: run.BuildURL(s, start.Builder, row.Number), Triggers: triggers{m, s},
 	}
 	if row.WorkerLife != "" {
 		o.Link, o.ResumeTimeout = link{m.fleet, start.Worker, row.WorkerLife}, resumeTimeout
 	}
 	return o
+}
+
+// secret asks the providers of the configuration in force.
+func (m *Master) secret(ctx context.Context, name string) (string, error) {
+	return m.current.Load().secrets.Lookup(ctx, name)
 }
 
 func (b *builds) opened(a *active, row state.Build, build *run.Build) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"buildstar/config"
+	"buildstar/config/prop"
 	"buildstar/conn"
 	"buildstar/engine/dist"
 	"buildstar/state"
@@ -49,16 +50,42 @@ func newFleet(m *Master) *fleet {
 
 // Login implements conn.Host (docs/requirements.md A1.8).
 func (m *Master) Login(name, password string) error {
-	w := m.Snapshot().Worker(name)
+	a := m.current.Load()
+	w := a.snapshot.Worker(name)
 	switch {
 	case w == nil:
 		return fmt.Errorf("%w %q: the configuration has no such worker", conn.ErrUnknownWorker, name)
 	case w.Local:
 		return fmt.Errorf("%w %q: it is a LocalWorker, which runs inside the master", conn.ErrUnknownWorker, name)
-	case !w.Password.Matches(password):
+	}
+	want, err := a.password(w)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w for worker %q: its own is not known: %w", conn.ErrBadPassword, name, err)
+	case !want.Matches(password):
 		return fmt.Errorf("%w for worker %q", conn.ErrBadPassword, name)
 	}
 	return nil
+}
+
+// password returns what a worker logs in with.
+func (a *applied) password(w *config.Worker) (prop.Password, error) {
+	if w.PasswordSecret == "" {
+		return w.Password, nil
+	}
+	text, err := a.secrets.Lookup(context.Background(), w.PasswordSecret)
+	return prop.Password(text), err
+}
+
+// sameLogin reports whether a worker may log in as it did; a secret that is not known
+// any more is another one.
+func sameLogin(last, next *applied, before, now *config.Worker) bool {
+	if before.PasswordSecret == "" && now.PasswordSecret == "" {
+		return now.Password == before.Password
+	}
+	a, erra := last.password(before)
+	b, errb := next.password(now)
+	return erra == nil && errb == nil && a == b
 }
 
 // Attached implements conn.Host: the worker gets builds until its session ends.
@@ -248,7 +275,7 @@ func (f *fleet) adopt(last, next *applied) map[conn.Session]string {
 				f.leaving[name] = mb.gone
 			}
 			f.dismiss(out, name, mb, "the worker left the configuration")
-		case now.Password != before.Password || now.Local != before.Local:
+		case !sameLogin(last, next, before, now) || now.Local != before.Local:
 			f.dismiss(out, name, mb, "the password of the worker changed")
 		case now.Local && now.Workdir != before.Workdir:
 			f.dismiss(out, name, mb, "the workdir of the local worker changed")

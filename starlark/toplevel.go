@@ -23,6 +23,8 @@ type topLevel struct {
 	Schedulers star.Value `star:"schedulers,optional"`
 	// Projects group builders.
 	Projects star.Value `star:"projects,optional"`
+	// SecretsProviders are where secrets are kept; the first that has one of a name counts.
+	SecretsProviders []config.SecretsProvider `star:"secretsProviders,optional"`
 	// Machines are what workers share; unique by name.
 	Machines star.Value `star:"machines,optional"`
 	// Title is the name of the installation, shown on every page.
@@ -65,7 +67,7 @@ var topLevelClass = &spec.Class{
 		"db": "remove it: everything is kept in state.sqlite in the basedir", "db_url": "remove it: everything is kept in state.sqlite in the basedir",
 		"buildbotNetUsageData": "remove it: nothing is ever reported to anybody",
 		"mq":                   "", "multiMaster": "", "prioritizeBuilders": "", "select_next_worker": "",
-		"codebases": "", "secretsProviders": "",
+		"codebases":     "",
 		"configurators": "", "user_managers": "", "manhole": "", "metrics": "", "statistics": "", "stats-services": "",
 		"validation": "", "logCompressionMethod": "", "logCompressionLimit": "", "logMaxSize": "",
 		"logMaxTailSize": "", "logEncoding": "", "changeHorizon": "", "logHorizon": "", "buildHorizon": "",
@@ -227,7 +229,7 @@ func (r root) read(d *star.Dict) (*topLevel, config.Master) {
 	top := r.keys(topLevelClass, "", d).(*topLevel)
 	m := config.Master{
 		Title: top.Title, TitleURL: withSlash(top.TitleURL), BuildbotURL: withSlash(top.BuildbotURL),
-		Properties: top.Properties, CollapseRequests: top.CollapseRequests == nil || *top.CollapseRequests,
+		Secrets: top.SecretsProviders, Properties: top.Properties, CollapseRequests: top.CollapseRequests == nil || *top.CollapseRequests,
 		ResumeTimeout: top.ResumeTimeout,
 	}
 	m.CodebaseGenerator, m.RevLink = r.readChangeFunctions(top)

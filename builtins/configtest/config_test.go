@@ -6,6 +6,7 @@ import (
 
 	"buildstar/builtins/changes"
 	"buildstar/builtins/schedulers"
+	"buildstar/builtins/secrets"
 	"buildstar/builtins/steps"
 	"buildstar/builtins/util"
 	"buildstar/builtins/worker"
@@ -17,7 +18,7 @@ import (
 )
 
 var options = starlark.Options{
-	Modules:  []*spec.Module{worker.Module, steps.Module, changes.Module, schedulers.Module, util.Module},
+	Modules:  []*spec.Module{worker.Module, steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module},
 	Function: call.Renderable,
 	Timeout:  5 * time.Minute,
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"buildstar/config"
+	"buildstar/config/prop"
 	"buildstar/starlark/spec"
 )
 
@@ -20,7 +21,7 @@ y = util.Results[util.FAILURE]`)
 
 // What Buildbot has and this master does not is told apart from what nobody has.
 func TestUnsupportedNames(t *testing.T) {
-	for _, name := range []string{"Secret", "WithProperties", "SourceStampFilter", "NestedParameter", "InheritBuildParameter", "WorkerChoiceParameter",
+	for _, name := range []string{"WithProperties", "SourceStampFilter", "NestedParameter", "InheritBuildParameter", "WorkerChoiceParameter",
 		"FileParameter", "AnyPropertyParameter", "PatchParameter", "JanitorConfigurator", "GitHubAuth", "Authz", "Codebase"} {
 		testProblems(t, []badCall{{"util." + name + "(1, b=2)", "not-supported", "", "not supported yet"}})
 	}
@@ -49,4 +50,16 @@ func TestClassesAreDeclaredWell(t *testing.T) {
 			t.Errorf("%s has no signature", c.Full())
 		}
 	}
+}
+
+// A secret is known by its name until it is needed, and takes part in no expression.
+func TestSecret(t *testing.T) {
+	g, ps := eval(t, `x = util.Secret("token")`)
+	if ps != nil {
+		t.Fatal(ps)
+	}
+	if s := g["x"].(*spec.Object).Value; s != (prop.Secret{Name: "token"}) {
+		t.Errorf("got %#v", s)
+	}
+	testProblems(t, []badCall{{`util.Secret("")`, "bad-name", "name", "empty"}})
 }

@@ -23,8 +23,9 @@ type worker struct {
 	// Name identifies the worker; it logs in with it. It has at most 50 letters,
 	// digits, _ and -, and does not begin with a digit (B0).
 	Name string `star:"name"`
-	// Password is what the worker logs in with. It is printed nowhere (A1.5).
-	Password prop.Password `star:"password"`
+	// Password is what the worker logs in with, a string or util.Secret. It is printed
+	// nowhere (A1.5, A1.7).
+	Password prop.Credential `star:"password"`
 	common   `star:",kw"`
 }
 
@@ -80,11 +81,11 @@ var renamed = map[string]string{
 // Make makes the node.
 func (w *worker) Make(c *spec.Call) any {
 	checkName(c, w.Name)
-	if w.Password == "" {
+	if !w.Password.IsSet() {
 		c.Problem("bad-value", "password", "the password is empty", "choose one that is hard to guess: it keeps strangers from taking builds")
 	}
 	n := w.node(c, "Worker", w.Name)
-	n.Password = w.Password
+	n.Password, n.PasswordSecret = w.Password.Password, w.Password.Secret
 	return n
 }
 

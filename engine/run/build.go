@@ -71,7 +71,7 @@ func New(o Order) *Build {
 		b.info = o.Past.Info
 	}
 	b.props = newTable(&b.o, b.info.Facts)
-	b.rows = newRows(&b.o, b.trouble)
+	b.rows = newRows(&b.o, &b.props.mask, b.trouble)
 	return b
 }
 
@@ -359,5 +359,6 @@ func (b *Build) outcome() Outcome {
 	o.Row.Complete, o.Row.CompleteAt, o.Row.Results = true, state.Now(), result
 	o.Row.LocksDuration = int64(b.locked / time.Second)
 	o.Row.StateString = summarize(result, b.text, e)
+	o.Row = b.props.mask.build(o.Row)
 	return o
 }

@@ -105,7 +105,7 @@ func (r *Running) Command(ctx context.Context, c Command) (CommandResult, error)
 		r.remote = clip(x.result.Error, 300)
 	}
 	if !errors.Is(err, conn.ErrLost) && !errors.Is(err, conn.ErrNotStopped) && !errors.Is(err, conn.ErrFrameTooBig) {
-		row.Done, row.RC, row.Failure = true, x.result.RC, clip(x.result.Error, 1024)
+		row.Done, row.RC, row.Failure = true, x.result.RC, clip(r.mask.text(x.result.Error), 1024)
 		step := r.row.id
 		r.b.rows.queue(func(tx state.Tx) error {
 			row.StepID = step.id.Load()

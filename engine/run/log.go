@@ -35,6 +35,7 @@ func (r *Running) AddLog(name, typ string) (*Log, error) {
 		return nil, fmt.Errorf("add log %q: a step has at most %d logs", name, maxLogs)
 	}
 	r.open()
+	name = r.mask.text(name)
 	base := slug(name)
 	unique := base
 	for n := 1; r.slugs[unique]; n++ {
@@ -113,6 +114,9 @@ func (l *Log) append(at state.Resume, runs ...state.LogRun) error {
 	seg, err := l.r.b.rows.open()
 	if err != nil {
 		return fmt.Errorf("open logs of build %d: %w", l.r.b.o.Row.ID, err)
+	}
+	for i, run := range runs {
+		runs[i].Text = l.r.mask.lines(run.Text)
 	}
 	if err := seg.Append(id, at, runs...); err != nil {
 		return fmt.Errorf("write log %q: %w", l.row.Name, err)

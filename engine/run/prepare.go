@@ -125,6 +125,6 @@ func (b *Build) say(text string) {
 	row := b.o.Row
 	b.rows.later(func(tx state.Tx) error {
 		row.StopReason = b.stopReason()
-		return tx.PutBuild(row, "update")
+		return tx.PutBuild(b.props.mask.build(row), "update")
 	})
 }

@@ -21,6 +21,7 @@ type Table struct {
 	facts  map[string]any
 	url    string
 	secret func(ctx context.Context, name string) (string, error)
+	mask   mask // of the secrets that were asked for
 }
 
 // factsAlways are present, as None, even if the worker's os-release lacks them
@@ -54,7 +55,11 @@ func (t *Table) Secret(ctx context.Context, name string) (string, error) {
 	if t.secret == nil {
 		return "", fmt.Errorf("secret %q: no secrets provider is configured", name)
 	}
-	return t.secret(ctx, name)
+	text, err := t.secret(ctx, name)
+	if err == nil {
+		t.mask.add(name, text)
+	}
+	return text, err
 }
 
 // BuildURL implements prop.Props.

@@ -17,6 +17,7 @@ import (
 // goroutine.
 type rows struct {
 	o       *Order
+	mask    *mask
 	trouble func(error)
 	segment state.LogSegment
 	written bool // since the last sync
@@ -65,7 +66,9 @@ func (s *stepRow) get() state.Step {
 	return row
 }
 
-func newRows(o *Order, trouble func(error)) *rows { return &rows{o: o, trouble: trouble} }
+func newRows(o *Order, mask *mask, trouble func(error)) *rows {
+	return &rows{o: o, mask: mask, trouble: trouble}
+}
 
 // queue keeps fn for the transaction of the next later.
 func (w *rows) queue(fn func(state.Tx) error) { w.batch = append(w.batch, fn) }
@@ -115,6 +118,7 @@ func (w *rows) commit(ctx context.Context) error {
 
 // addStep opens the row of a step.
 func (w *rows) addStep(row state.Step) *stepRow {
+	row = w.mask.step(row)
 	s := &stepRow{row: row, id: newFuture()}
 	w.steps = append(w.steps, s)
 	w.later(func(tx state.Tx) error {
@@ -131,6 +135,7 @@ func (w *rows) addStep(row state.Step) *stepRow {
 
 // putStep writes a step's row as it is now.
 func (w *rows) putStep(s *stepRow, verb string) {
+	s.row = w.mask.step(s.row)
 	row := s.row
 	w.later(func(tx state.Tx) error {
 		row.ID = s.id.id.Load()
@@ -139,6 +144,7 @@ func (w *rows) putStep(s *stepRow, verb string) {
 }
 
 func (w *rows) setProperties(set state.Properties) {
+	set = w.mask.properties(set)
 	w.later(func(tx state.Tx) error { return tx.SetProperties(w.o.Row.ID, set) })
 }
 

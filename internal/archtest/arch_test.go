@@ -24,7 +24,7 @@ var floors = [][]string{
 	0: {"config/prop", "conn/wire"},
 	1: {"config", "starlark/spec"},
 	2: {"state", "conn", "worker", "latent", "starlark"},
-	3: {"state/sqlite", "state/logfile", "state/statetest", "starlark/call", "engine/run", "engine/sched", "engine/change", "engine/git", "engine/instance"},
+	3: {"state/sqlite", "state/logfile", "state/statetest", "starlark/call", "engine/run", "engine/secret", "engine/sched", "engine/change", "engine/git", "engine/instance"},
 	4: {"builtins/*", "engine/dist"},
 	5: {"engine", "latent/*"},
 	6: {"web/api", "web/ui"},

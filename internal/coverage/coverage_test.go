@@ -20,6 +20,7 @@ import (
 
 	"buildstar/builtins/changes"
 	"buildstar/builtins/schedulers"
+	"buildstar/builtins/secrets"
 	"buildstar/builtins/steps"
 	"buildstar/builtins/util"
 	"buildstar/builtins/worker"
@@ -28,13 +29,15 @@ import (
 	"buildstar/starlark/spec"
 )
 
-var modules = []*spec.Module{worker.Module, steps.Module, changes.Module, schedulers.Module, util.Module}
+var modules = []*spec.Module{worker.Module, steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module}
 
 // required is how each class is called with nothing but what it needs.
 var required = map[string]map[string]string{
 	"worker.Worker":                    {"name": `"w"`, "password": `"p"`},
 	"worker.LocalWorker":               {"name": `"w"`},
 	"worker.Machine":                   {"name": `"m"`},
+	"secrets.SecretInAFile":            {"dirname": `"secrets"`},
+	"util.Secret":                      {"name": `"s"`},
 	"steps.ShellCommand":               {"command": `"true"`},
 	"steps.ShellSequence":              {"commands": `[]`},
 	"steps.MasterShellCommand":         {"command": `"true"`},

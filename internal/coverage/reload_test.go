@@ -46,6 +46,11 @@ func startMaster(t *testing.T) *master {
 	}
 	t.Cleanup(func() { logs.Close() })
 	tlstest.Write(t, dir)
+	for _, name := range []string{"secrets", "other"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
 	m.write(t, configure(nil))
 	m.Master = engine.New(engine.Options{
 		Basedir: dir, Store: store, Logs: logs, Logger: quiet,
@@ -135,6 +140,8 @@ func place(class, expr string) string {
 		return configure(map[string]string{"worker": expr,
 			"keys": `c["protocols"] = {"msgpack_experimental_v7": {"port": "tcp:0:interface=127.0.0.1"}}` + "\n" +
 				`c["machines"] = [worker.Machine("other")]`})
+	case kind == "secrets":
+		return configure(map[string]string{"keys": `c["secretsProviders"] = [` + expr + "]"})
 	case kind == "steps":
 		return configure(map[string]string{"steps": "[" + expr + "]"})
 	case kind == "changes":
@@ -310,6 +317,8 @@ var keyValues = map[string][2]string{
 	"c.protocols":                     {"", `c["protocols"] = {"msgpack_experimental_v7": {"port": "tcp:0:interface=127.0.0.1"}}`},
 	"c.protocols.msgpack_experimental_v7": {`c["protocols"] = {}`,
 		`c["protocols"] = {"msgpack_experimental_v7": {"port": "tcp:0:interface=127.0.0.1"}}`},
+	"c.secretsProviders": {"",
+		`c["secretsProviders"] = [secrets.SecretInAFile("secrets")]`},
 	"c.protocols.msgpack_experimental_v7.tls_cert": {
 		`c["protocols"] = {"msgpack_experimental_v7": {"port": "tcp:0:interface=127.0.0.1", "tls_cert": "cert.pem", "tls_key": "key.pem"}}`,
 		`c["protocols"] = {"msgpack_experimental_v7": {"port": "tcp:0:interface=127.0.0.1", "tls_cert": "./cert.pem", "tls_key": "key.pem"}}`},

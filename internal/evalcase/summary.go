@@ -26,6 +26,9 @@ func Summary(s *config.Snapshot) string {
 			fmt.Fprintf(&b, "  certificate %s, key %s\n", l.TLS.Cert, l.TLS.Key)
 		}
 	}
+	for _, s := range m.Secrets {
+		fmt.Fprintf(&b, "secrets %s at %v\n", s.Type(), s.Pos())
+	}
 	if !m.CollapseRequests {
 		b.WriteString("collapseRequests off\n")
 	}
@@ -37,6 +40,9 @@ func Summary(s *config.Snapshot) string {
 	}
 	for _, w := range s.Workers {
 		fmt.Fprintf(&b, "%v %s at %v", w.Key(), w.Class, w.Where)
+		if w.PasswordSecret != "" {
+			fmt.Fprintf(&b, " password=secret:%s", w.PasswordSecret)
+		}
 		if w.MaxBuilds > 0 {
 			fmt.Fprintf(&b, " max_builds=%d", w.MaxBuilds)
 		}

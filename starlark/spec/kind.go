@@ -78,6 +78,8 @@ func kindOf(t reflect.Type) (kind, error) {
 		return kind{set: setCallable, name: "function"}, nil
 	case t.Implements(starValueType):
 		return exactKind(t), nil
+	case t == credentialType:
+		return kind{set: setCredential, name: "string or util.Secret"}, nil
 	case t == durationType:
 		return kind{set: setDuration, name: `seconds or a string such as "10m"`}, nil
 	case t == anyType:

@@ -61,11 +61,11 @@ func (s *fieldSet) add(i int)      { s[i/64] |= 1 << (i % 64) }
 func (s *fieldSet) has(i int) bool { return s[i/64]&(1<<(i%64)) != 0 }
 
 var (
-	plans        sync.Map // reflect.Type -> *plan
-	passwordType = reflect.TypeFor[prop.Password]()
-	posType      = reflect.TypeFor[prop.Pos]()
-	makerType    = reflect.TypeFor[maker]()
-	poserType    = reflect.TypeFor[poser]()
+	plans          sync.Map // reflect.Type -> *plan
+	credentialType = reflect.TypeFor[prop.Credential]()
+	posType        = reflect.TypeFor[prop.Pos]()
+	makerType      = reflect.TypeFor[maker]()
+	poserType      = reflect.TypeFor[poser]()
 )
 
 type maker interface{ Make(*Call) any }
@@ -124,7 +124,7 @@ func (p *plan) addFields(t reflect.Type, index []int, keyword bool) error {
 
 func (p *plan) addField(f reflect.StructField, at []int, name, options string, keyword bool) error {
 	a := param{name: name, index: at, typ: f.Type, keyword: keyword, field: f, noFunc: f.Tag.Get("nofunc") != "",
-		secret: f.Type == passwordType, hint: f.Tag.Get("hint")}
+		secret: f.Type == credentialType, hint: f.Tag.Get("hint")}
 	for o := range strings.SplitSeq(options, ",") {
 		switch o {
 		case "":

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"regexp"
 	"strings"
 	"time"
 
@@ -86,6 +87,21 @@ func setDuration(b *binding, dst reflect.Value, v star.Value) faults {
 		return nil
 	}
 	return badValue("%s is no possible number of seconds", short(v.String()))
+}
+
+// setCredential takes a password or the secret that is one.
+func setCredential(b *binding, dst reflect.Value, v star.Value) faults {
+	if s, ok := v.(star.String); ok {
+		dst.Set(reflect.ValueOf(prop.Credential{Password: prop.Password(s)}))
+		return nil
+	}
+	if o, ok := v.(*Object); ok {
+		if s, ok := o.Value.(prop.Secret); ok {
+			dst.Set(reflect.ValueOf(prop.Credential{Secret: s.Name}))
+			return nil
+		}
+	}
+	return b.wrong("string or util.Secret", v)
 }
 
 // setAny takes a property value.
@@ -214,7 +230,7 @@ func article(name string) string {
 }
 
 // objectName is what users call the values of a Go type: *config.Worker is a
-// worker, config.Step a step.
+// worker, config.SecretsProvider a secrets provider.
 func objectName(t reflect.Type) string {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -222,8 +238,11 @@ func objectName(t reflect.Type) string {
 	if t.Name() == "" {
 		return "value"
 	}
-	return strings.ToLower(t.Name())
+	return strings.ToLower(words.ReplaceAllString(t.Name(), "$1 $2"))
 }
+
+// words finds where a word of a Go name begins.
+var words = regexp.MustCompile(`([a-z])([A-Z])`)
 
 func valueName(t reflect.Type) string {
 	if n, ok := reflect.New(t).Interface().(interface{ TypeName() string }); ok {

@@ -1,0 +1,59 @@
+package run
+
+import (
+	"reflect"
+	"testing"
+
+	"buildstar/state"
+)
+
+func TestMask(t *testing.T) {
+	var m mask
+	if m.text("s3cret") != "s3cret" {
+		t.Error("something is hidden before there is a secret")
+	}
+	m.add("short", "ab")
+	m.add("pw", `s3cr"et '&/`)
+	m.add("longer", `s3cr"et '&/ and more`)
+	m.add("key", "-----BEGIN KEY-----\nAAAABBBBCCCC\n}\n  \nDDDDEEEEFFFF\n-----END KEY-----\n")
+	for in, want := range map[string]string{
+		`a s3cr"et '&/ b`:                   `a <pw> b`,
+		`s3cr"et '&/ and more`:              `<longer>`,
+		`argv: [b's3cr"et \'&/']`:           `argv: [b'<pw>']`,
+		`{"x": "s3cr\"et '&/"}`:             `{"x": "<pw>"}`,
+		`?token=s3cr%22et+%27%26%2F`:        `?token=<pw>`,
+		`/s3cr%22et%20%27&%2F/x`:            `/<pw>/x`,
+		`sh -c 's3cr"et '"'"'&/'`:           `sh -c '<pw>'`,
+		`Basic czNjciJldCAnJi8=`:            `Basic <pw>`,
+		"AAAABBBBCCCC\n} DDDDEEEEFFFF ab\n": "<key>\n} <key> ab\n",
+		"-----BEGIN KEY-----\n":             "-----BEGIN KEY-----\n",
+		"S3cr\"et is another":               "S3cr\"et is another",
+	} {
+		if got := m.text(in); got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+		if got := string(m.lines([]byte(in))); got != want {
+			t.Errorf("lines %q: got %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestMaskRows(t *testing.T) {
+	var m mask
+	m.add("pw", "hunter2")
+	step := m.step(state.Step{Name: "log in with hunter2", StateString: "hunter2", URLs: []state.URL{{Name: "hunter2", URL: "http://x/?hunter2"}}})
+	if want := (state.Step{Name: "log in with <pw>", StateString: "<pw>", URLs: []state.URL{{Name: "<pw>", URL: "http://x/?<pw>"}}}); !reflect.DeepEqual(step, want) {
+		t.Errorf("got %+v", step)
+	}
+	set := state.Properties{"a": {Value: []any{"x hunter2", map[string]any{"hunter2": "hunter2", "n": int64(1)}}, Source: "s"}}
+	want := state.Properties{"a": {Value: []any{"x <pw>", map[string]any{"<pw>": "<pw>", "n": int64(1)}}, Source: "s"}}
+	if got := m.properties(set); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v", got)
+	}
+	if set["a"].Value.([]any)[0] != "x hunter2" {
+		t.Error("the property itself changed")
+	}
+	if b := m.build(state.Build{StateString: "hunter2", StopReason: "hunter2"}); b.StateString != "<pw>" || b.StopReason != "<pw>" {
+		t.Errorf("got %+v", b)
+	}
+}
