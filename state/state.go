@@ -71,6 +71,7 @@ type ReadTx interface {
 	Workers(Query) ([]Worker, error)
 	Schedulers(Query) ([]Scheduler, error)
 	ChangeSources(Query) ([]ChangeSource, error)
+	Instances(Query) ([]Instance, error)
 	SourceStamps(Query) ([]SourceStamp, error)
 	Changes(Query) ([]Change, error)
 	Buildsets(Query) ([]Buildset, error) // with SourceStamps and Properties
@@ -121,6 +122,13 @@ type Tx interface {
 	// PutGeneration stores the inputs of a configuration, and returns the id of an
 	// equal one if there is one. The newest generation is the one in force.
 	PutGeneration(Generation) (id int64, err error)
+
+	// AddInstance adds to the ledger; the ID of what is given is ignored. Ids are never used
+	// again.
+	AddInstance(Instance) (id int64, err error)
+	// PutInstance writes how an instance is now: its state, handle, info, password, times,
+	// and failures.
+	PutInstance(Instance) error
 
 	AddSourceStamp(SourceStamp) (id int64, err error)
 	// AddChange adds a change and its source stamp. ID, ParentIDs and SourceStamp of

@@ -11,7 +11,7 @@ import (
 )
 
 // PutGeneration implements state.Tx. Inputs are kept once per content. Generations
-// that are neither in force nor of a running build are removed, with the inputs
+// that are neither in force nor of a running build or an instance are removed, with the inputs
 // that nothing else has.
 func (t *tx) PutGeneration(g state.Generation) (int64, error) {
 	id, err := t.putGeneration(g)
@@ -64,7 +64,8 @@ func (t *tx) addGeneration(g state.Generation) (int64, error) {
 }
 
 func (t *tx) pruneGenerations() error {
-	const unneeded = "SELECT id FROM generations WHERE in_force=0 AND id NOT IN (SELECT generation FROM builds WHERE complete=0)"
+	const unneeded = "SELECT id FROM generations WHERE in_force=0 AND id NOT IN (SELECT generation FROM builds WHERE complete=0)" +
+		" AND id NOT IN (SELECT generation FROM instances WHERE gone_at=0)"
 	for _, query := range []string{
 		"DELETE FROM generation_inputs WHERE generation_id IN (" + unneeded + ")",
 		"DELETE FROM generations WHERE id IN (" + unneeded + ")",

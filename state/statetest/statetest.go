@@ -21,6 +21,8 @@ func Exercise(t *testing.T, open func(t *testing.T) state.Store) {
 	}{
 		{"the rows of names", names},
 		{"retiring", retiring},
+		{"the ledger of instances", instances},
+		{"an instance keeps its generation", instanceGeneration},
 		{"source stamps", stamps},
 		{"changes", changes},
 		{"a change that does not say when", changeTimes},

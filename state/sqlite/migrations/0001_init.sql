@@ -240,6 +240,31 @@ CREATE TABLE commands (
 );
 CREATE INDEX commands_build ON commands (build_id);
 
+-- The ledger of latent workers: a row is here before its instance is. Ids tag instances, so
+-- they are never used again.
+CREATE TABLE instances (
+  id           INTEGER PRIMARY KEY AUTOINCREMENT,
+  worker       TEXT    NOT NULL,
+  kind         TEXT    NOT NULL,
+  state        TEXT    NOT NULL,
+  handle       TEXT    NOT NULL, -- '': none yet
+  info         TEXT    NOT NULL, -- JSON list
+  password     TEXT    NOT NULL,
+  arguments    TEXT    NOT NULL, -- JSON object
+  caps         TEXT    NOT NULL, -- JSON list
+  generation   INTEGER NOT NULL,
+  build_id     INTEGER NOT NULL,
+  created_at   INTEGER NOT NULL,
+  started_at   INTEGER NOT NULL,
+  connected_at INTEGER NOT NULL,
+  stopping_at  INTEGER NOT NULL,
+  gone_at      INTEGER NOT NULL,
+  failures     INTEGER NOT NULL,
+  failure      TEXT    NOT NULL
+);
+CREATE INDEX instances_left ON instances (worker) WHERE gone_at = 0;
+CREATE INDEX instances_gone ON instances (gone_at);
+
 -- A generation's id is never used again, even after the row is gone.
 CREATE TABLE generations (
   id         INTEGER PRIMARY KEY AUTOINCREMENT,
