@@ -149,6 +149,8 @@ func idiomHint(msg, line string, col int) string {
 var pythonNames = map[string]string{
 	"os":                `use env("NAME") for os.environ and path.join(...) for os.path.join`,
 	"sys":               "Starlark has no sys",
+	"BuildSlave":        "since Buildbot 0.9 its name is Worker: write worker.Worker(name, password)",
+	"buildslave":        "since Buildbot 0.9 its name is worker: write worker.Worker(name, password)",
 	"open":              "use read_file(path)",
 	"isinstance":        `compare type(x) with "string", "int", "list" or "dict"`,
 	"datetime":          "use numbers of seconds, or strings such as \"10m\"",

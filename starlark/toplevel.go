@@ -63,6 +63,7 @@ var topLevelClass = &spec.Class{
 	New: func() any {
 		return &topLevel{Title: "Buildbot", TitleURL: "http://buildbot.net/", ResumeTimeout: 10 * time.Minute}
 	},
+	Old: map[string]string{"slaves": "workers"},
 	Unsupported: map[string]string{
 		"db": "remove it: everything is kept in state.sqlite in the basedir", "db_url": "remove it: everything is kept in state.sqlite in the basedir",
 		"buildbotNetUsageData": "remove it: nothing is ever reported to anybody",
@@ -72,7 +73,7 @@ var topLevelClass = &spec.Class{
 		"validation": "", "logCompressionMethod": "", "logCompressionLimit": "", "logMaxSize": "",
 		"logMaxTailSize": "", "logEncoding": "", "changeHorizon": "", "logHorizon": "", "buildHorizon": "",
 		"caches": "", "buildCacheSize": "", "changeCacheSize": "", "eventHorizon": "", "debugPassword": "",
-		"slaves": "the key is workers now", "slavePortnum": "write c['protocols'] = {'msgpack_experimental_v7': {'port': ...}}",
+		"slavePortnum":  "write c['protocols'] = {'msgpack_experimental_v7': {'port': ...}}",
 		"mergeRequests": "the key is collapseRequests now",
 		"status":        "the key is services now", "projectName": "the key is title now", "projectURL": "the key is titleURL now",
 	},

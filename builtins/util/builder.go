@@ -23,12 +23,11 @@ var BuilderConfig = &spec.Class{
 		"canStartBuild": "",
 		"do_build_if":   "give the steps doStepIf",
 
-		"slavename":     "since Buildbot 0.9 it is workername",
-		"slavenames":    "since Buildbot 0.9 it is workernames",
-		"slavebuilddir": "since Buildbot 0.9 it is workerbuilddir",
-		"nextSlave":     "since Buildbot 0.9 it is nextWorker, which is not supported yet either",
-		"category":      "since Buildbot 0.9 it is tags=[...]",
-		"mergeRequests": "since Buildbot 0.9 it is collapseRequests",
+		"nextSlave": "since Buildbot 0.9 it is nextWorker, which is not supported yet either",
+		"category":  "since Buildbot 0.9 it is tags=[...]",
+	},
+	Old: map[string]string{
+		"slavename": "workername", "slavenames": "workernames", "slavebuilddir": "workerbuilddir", "mergeRequests": "collapseRequests",
 	},
 }
 

@@ -162,7 +162,7 @@ func TestBuilderConfigProblems(t *testing.T) {
 		{with(`nextBuild=lambda b, r: r[0]`), "not-supported", "nextBuild", "not supported yet"},
 		{with(`canStartBuild=lambda b, w, r: True`), "not-supported", "canStartBuild", "not supported yet"},
 		{with(`do_build_if=lambda b: True`), "not-supported", "do_build_if", "not supported yet"},
-		{with(`slavenames=["a"]`), "not-supported", "slavenames", "since Buildbot 0.9 it is workernames"},
+		{with(`slavenames=["a"]`), "old-name", "slavenames", "Buildbot 0.8"},
 		{with(`category="a"`), "not-supported", "category", "tags"},
 		{with(`tag=["a"]`), "unknown-parameter", "tag", `did you mean "tags"?`},
 	})

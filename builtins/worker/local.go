@@ -9,7 +9,8 @@ var LocalWorker = &spec.Class{
 	Module: "worker", Name: "LocalWorker",
 	New:     func() any { return &localWorker{common: defaults()} },
 	Partial: true,
-	Renamed: map[string]string{"workername": "name", "slavename": "name"},
+	Renamed: map[string]string{"workername": "name"},
+	Old:     map[string]string{"slavename": "name"},
 	Unsupported: map[string]string{
 		"password":          "a local worker needs none: it lives inside the master",
 		"notify_on_missing": unsupported["notify_on_missing"],

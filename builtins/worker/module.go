@@ -26,8 +26,8 @@ var Module = &spec.Module{
 		"MarathonLatentWorker":   "it runs workers in Marathon. " + byHand,
 		"OpenStackLatentWorker":  "it runs workers in OpenStack. " + byHand,
 		"UpcloudLatentWorker":    "it runs workers at UpCloud. " + byHand,
-		"BuildSlave":             "since Buildbot 0.9 it is worker.Worker",
 	},
+	Old: map[string]string{"BuildSlave": "worker.Worker(name, password)"},
 }
 
 const byHand = "Until then start the worker yourself and use worker.Worker"

@@ -15,7 +15,7 @@ import (
 var Worker = &spec.Class{
 	Module: "worker", Name: "Worker",
 	New:         func() any { return &worker{common: defaults()} },
-	Unsupported: unsupported, Renamed: renamed, Partial: true,
+	Unsupported: unsupported, Renamed: renamed, Old: old, Partial: true,
 }
 
 // worker is a worker that is started by hand, somewhere, and dials in.
@@ -71,12 +71,13 @@ var unsupported = map[string]string{
 	"missing_timeout":   "",
 }
 
-// renamed are the names that documents give the arguments in prose, and those of
+// renamed are the names that documents give the arguments in prose, old those of
 // Buildbot 0.8 (A1.3).
 var renamed = map[string]string{
-	"workername": "name", "slavename": "name",
-	"workerpassword": "password", "slavepassword": "password", "passwd": "password",
+	"workername": "name", "workerpassword": "password", "passwd": "password",
 }
+
+var old = map[string]string{"slavename": "name", "slavepassword": "password"}
 
 // Make makes the node.
 func (w *worker) Make(c *spec.Call) any {

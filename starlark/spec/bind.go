@@ -18,7 +18,8 @@ type binding struct {
 	Call
 	what     string // worker.Worker, for messages
 	plan     *plan
-	renamed  map[string]string // old names of parameters
+	renamed  map[string]string // other names of parameters
+	old      map[string]string // their names in Buildbot 0.8
 	args     star.Tuple
 	kwargs   []star.Tuple
 	given    fieldSet
@@ -203,6 +204,22 @@ func (b *binding) tooMany() {
 		fmt.Sprintf("%s by position, at most %d are possible", count(len(b.args)), n), hint)
 }
 
+// shown is a value as it can be written again, or "..." if it is long or secret.
+func (b *binding) shown(n int, v star.Value) string {
+	const long = 40
+	if b.plan.params[n].secret {
+		b.secret(v)
+		return "..."
+	}
+	switch v.(type) {
+	case star.String, star.Int, star.Float, star.Bool, *star.List, star.NoneType:
+		if text := v.String(); len(text) <= long {
+			return text
+		}
+	}
+	return "..."
+}
+
 // unknown reports an argument that is no parameter: not supported yet, or with
 // the nearest name. The nearest one then does not count as missing.
 func (b *binding) unknown(name string, v star.Value, unsupported map[string]string) {
@@ -210,6 +227,12 @@ func (b *binding) unknown(name string, v star.Value, unsupported map[string]stri
 	b.loose = true
 	if why, ok := unsupported[name]; ok {
 		b.fault(name, fault{code: "not-supported", text: "not supported yet", hint: why})
+		return
+	}
+	if now, ok := b.old[name]; ok {
+		n := b.plan.byName[now]
+		b.named.add(n)
+		b.fault(name, fault{code: "old-name", text: oldName, hint: "write " + now + " = " + b.shown(n, v)})
 		return
 	}
 	near := b.renamed[name]

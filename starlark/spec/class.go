@@ -19,8 +19,10 @@ type Class struct {
 	// Unsupported are arguments that Buildbot knows and this master does not yet,
 	// with what to do instead, or "".
 	Unsupported map[string]string
-	// Renamed are old names of parameters, with those that Buildbot has now.
+	// Renamed are other names of parameters, with those that there are.
 	Renamed map[string]string
+	// Old are names of parameters in Buildbot 0.8, with those that they have now.
+	Old map[string]string
 	// Methods are what can be called on the value: factory.addStep(s).
 	Methods []Method
 	// Attrs are attributes that are computed, by name. They win over the parameters,
@@ -102,6 +104,8 @@ type Module struct {
 	// Unsupported are the names that Buildbot has there and this master not yet,
 	// with what to do instead, or "".
 	Unsupported map[string]string
+	// Old are names of Buildbot 0.8, with what to write now: "worker.Worker(name, password)".
+	Old map[string]string
 	// NotYet says that nothing of the module exists yet: every name of it is known
 	// and unsupported.
 	NotYet bool

@@ -29,7 +29,7 @@ func (f *builtin) CallInternal(thread *star.Thread, args star.Tuple, kwargs []st
 	c := f.class
 	params := c.New()
 	b := newBinding(thread, c.full, c.plan, args, kwargs)
-	b.renamed = c.Renamed
+	b.renamed, b.old = c.Renamed, c.Old
 	dst := reflect.ValueOf(params).Elem()
 	b.bind(dst, c.Unsupported)
 	c.plan.place(dst, b.pos)

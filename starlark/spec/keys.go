@@ -15,7 +15,7 @@ func (c *Class) Keys(env *Env, d *star.Dict, subject func(key string) string, pl
 	c.init()
 	params := c.New()
 	b := &binding{what: c.Full(), plan: c.plan}
-	b.env, b.b = env, b
+	b.env, b.b, b.old = env, b, c.Old
 	for _, item := range d.Items() {
 		if b.isPlaceholder(item[0]) {
 			continue
@@ -34,6 +34,8 @@ func (c *Class) Keys(env *Env, d *star.Dict, subject func(key string) string, pl
 			p.Code, p.Text = "unknown-key", "no such key"
 		case "missing-parameter":
 			p.Code = "missing-key"
+		case "old-name":
+			p.Hint = "write " + subject(c.Old[p.Param]) + " = ..."
 		}
 		p.Pos, p.Subject, p.Param = place(p.Param), subject(p.Param), ""
 		env.Report(p)

@@ -45,12 +45,17 @@ func (n *namespace) Attr(name string) (star.Value, error) {
 	if v, ok := n.members[name]; ok {
 		return v, nil
 	}
+	if now, old := n.module.Old[name]; old {
+		return n.env.missing(prop.Problem{Code: "old-name", Subject: n.module.Name + "." + name, Text: oldName, Hint: "write " + now})
+	}
 	why, known := n.module.Unsupported[name]
 	if known || n.module.NotYet {
 		return n.env.missing(prop.Problem{Code: "not-supported", Subject: n.module.Name + "." + name, Text: "not supported yet", Hint: why})
 	}
 	return n.env.missing(noSuch(n.module.Name, name, n.nearest(name)))
 }
+
+const oldName = "this is the name that Buildbot 0.8 had"
 
 func noSuch(in, name, near string) prop.Problem {
 	return prop.Problem{Code: "unknown-name", Subject: in + "." + name, Text: "there is no " + name + " in " + in, Hint: didYouMean(near)}
