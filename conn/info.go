@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"unique"
 
 	"buildstar/conn/wire"
@@ -36,7 +37,7 @@ func (srv *Server) readInfo(v any) (info WorkerInfo, held []Held, err error) {
 			}
 		default:
 			if text, ok := value.(string); ok {
-				value = share(text)
+				value = share(strings.TrimRight(text, "\r\n")) // files in info/ end with a newline
 			}
 			info.Facts[share(key)] = value
 		}

@@ -229,7 +229,7 @@ func rc(n int) any { return []any{"rc", n} }
 // info is what a stock worker says about itself.
 func info() map[string]any {
 	return map[string]any{
-		"admin": "Me", "host": "A machine", "os_id": "debian", "environ": map[string]any{"HOME": "/home/bot", "TOKEN": "secret"},
+		"admin": "Me\n", "host": "A machine", "os_id": "debian", "environ": map[string]any{"HOME": "/home/bot", "TOKEN": "secret"},
 		"system": "posix", "basedir": "/home/bot/worker", "numcpus": 2, "version": "3.7.0-2",
 		"worker_commands": map[string]any{"shell": "3.1", "mkdir": "3.1"}, "delete_leftover_dirs": false,
 	}

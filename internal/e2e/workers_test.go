@@ -1,8 +1,12 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -139,4 +143,81 @@ func TestWorkerHangUp(t *testing.T) {
 	exits(t, "the worker", own)
 	m.startOwn("own", "p")
 	checkResult(t, m.finished(second), 0)
+}
+
+const facts = `
+c = {}
+c["workers"] = [worker.Worker("own", "p"), worker.Worker("stock", "p")]
+c["protocols"] = {"msgpack_experimental_v7": {"port": "tcp:{WORKERS}:interface=127.0.0.1"}}
+c["www"] = {"port": "tcp:{WEB}:interface=127.0.0.1"}
+names = ["admin", "host", "access_uri", "version", "numcpus", "system", "basedir", "os_id", "os_id_like", "os_version_id", "os_version_codename"]
+say = util.Interpolate(" ".join([n + "=%(worker:" + n + ")s" for n in names]))
+work = util.BuildFactory([steps.ShellCommand(command = ["echo", say], logEnviron = False)])
+c["builders"] = [util.BuilderConfig(name = n, workernames = [n], factory = work) for n in ["own", "stock"]]
+c["schedulers"] = [schedulers.ForceScheduler(name = "force", builderNames = ["own", "stock"])]
+`
+
+// What a worker says of itself is stored, shown, and there for Interpolate; its
+// environment is nowhere (docs/requirements.md A2.6, A2.7, B1).
+func TestFacts(t *testing.T) {
+	const secret = "fOx-9182-environment"
+	t.Setenv("A_SECRET_OF_THE_WORKER", secret)
+	m := newMaster(t, facts)
+	m.start()
+	password := filepath.Join(t.TempDir(), "password")
+	dir := filepath.Join(t.TempDir(), "own")
+	for name, text := range map[string]string{
+		password: "p", filepath.Join(dir, "info", "admin"): "Ann\n", filepath.Join(dir, "info", "host"): "a box\n",
+		filepath.Join(dir, "info", "access_uri"): "ssh://box\n",
+	} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.run(binary, "worker", "--master", fmt.Sprintf("127.0.0.1:%d", m.workers), "--name", "own", "--basedir", dir, "--password-file", password)
+	m.startStock("stock", "p")
+	type row struct {
+		Info map[string]any `json:"workerinfo"`
+	}
+	for _, name := range []string{"own", "stock"} {
+		m.connected(name)
+		b := m.finished(m.force(m.builders()[name], nil))
+		checkResult(t, b, 0)
+		said, info := m.stdio(b.ID, 1), one[row](m, "workers/"+name, "workers").Info
+		for _, fact := range []string{"version", "numcpus", "system", "basedir", "os_id", "os_id_like", "os_version_id", "os_version_codename"} {
+			value, there := info[fact]
+			if value == nil {
+				value = ""
+			}
+			if want := fmt.Sprintf(" %s=%v", fact, value); !there || !strings.Contains(said, want) {
+				t.Errorf("worker %s: %s is %v, and %q not in %q", name, fact, info[fact], want, said)
+			}
+		}
+		if name == "own" && !strings.Contains(said, "admin=Ann host=a box access_uri=ssh://box ") {
+			t.Errorf("the files in info/: %q", said)
+		}
+		page, err := http.Get(m.url("/workers/" + name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(page.Body)
+		page.Body.Close()
+		if err != nil || !strings.Contains(string(text), "os_version_codename") || strings.Contains(string(text), secret) {
+			t.Errorf("the page of %s: %v\n%s", name, err, text)
+		}
+	}
+	m.stop()
+	err := filepath.WalkDir(m.dir, func(path string, e os.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if bytes.Contains(data, []byte(secret)) {
+			t.Errorf("%s has the worker's environment", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }
