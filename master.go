@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"buildstar/builtins/changes"
+	"buildstar/builtins/reporters"
 	"buildstar/builtins/schedulers"
 	"buildstar/builtins/secrets"
 	"buildstar/builtins/steps"
@@ -29,6 +30,7 @@ func main() {
 			schedulers.Module,
 			util.Module,
 			secrets.Module,
+			reporters.Module,
 		},
 	}, os.Args[1:]))
 }

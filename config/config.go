@@ -61,6 +61,13 @@ type SecretsProvider interface {
 	Pos() prop.Pos
 }
 
+// Reporter is what the graph knows of who tells others what happens. Its behaviour is
+// on a higher floor: engine/mail's Notifier.
+type Reporter interface {
+	Type() string // the class: "MailNotifier"
+	Pos() prop.Pos
+}
+
 // Scheduler is what the graph knows of a scheduler.
 type Scheduler interface {
 	Node
@@ -106,11 +113,13 @@ type Worker struct {
 	Keepalive         time.Duration // between keepalives; 0: none, and no pings
 	Properties        map[string]any
 	DefaultProperties map[string]any
-	Locks             LockAccesses // held by every build on it
-	Machine           string       // "": none
-	Local             bool         // runs inside the master, over an in-memory pipe
-	Workdir           string       // of a local worker, absolute or below basedir; "": workers/NAME below basedir
-	Latent            *Latent      // nil: somebody else starts it
+	Locks             LockAccesses  // held by every build on it
+	NotifyOnMissing   []string      // mail addresses
+	MissingTimeout    time.Duration // 0: never missing
+	Machine           string        // "": none
+	Local             bool          // runs inside the master, over an in-memory pipe
+	Workdir           string        // of a local worker, absolute or below basedir; "": workers/NAME below basedir
+	Latent            *Latent       // nil: somebody else starts it
 }
 
 func (w *Worker) Key() Key { return Key{KindWorker, w.Name} }
@@ -257,6 +266,7 @@ type Master struct {
 	RevLink      prop.Template[*string]
 	WorkerListen []Listen // protocols["msgpack_experimental_v7"]
 	Secrets      []SecretsProvider
+	Reporters    []Reporter
 }
 
 // WWW is c['www']. A nil Port means no web server.

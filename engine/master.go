@@ -50,6 +50,9 @@ type Options struct {
 	// SourcePause is how long a change source that ended by itself waits before it runs
 	// again; it doubles each time. 0: 1 s.
 	SourcePause time.Duration
+	// MailBackoff is how long a mail waits after its n-th failure, from 1; nil: a minute,
+	// doubling to an hour.
+	MailBackoff func(n int) time.Duration
 	// Ping is how often a silent worker is asked for a sign of life; 0: every 30 s.
 	Ping time.Duration
 }
@@ -67,6 +70,7 @@ type Master struct {
 	disk       *disk
 	doors      *doors
 	locals     *locals
+	missing    *missing
 	schedulers *schedulers
 	sources    *sources
 
@@ -101,6 +105,9 @@ func New(o Options) *Master {
 	if o.ProbeDisk == 0 {
 		o.ProbeDisk = 3 * time.Second
 	}
+	if o.MailBackoff == nil {
+		o.MailBackoff = mailBackoff
+	}
 	if o.Quarantine == nil {
 		o.Quarantine = quarantineTime
 	}
@@ -117,6 +124,7 @@ func New(o Options) *Master {
 	m.disk = newDisk(m)
 	m.doors = newDoors(m)
 	m.locals = newLocals(m)
+	m.missing = newMissing(m)
 	m.schedulers = newSchedulers(m)
 	m.sources = newSources(m)
 	m.current.Store(&applied{snapshot: config.New(config.Snapshot{})})
@@ -158,6 +166,7 @@ func (m *Master) Run(ctx context.Context) error {
 	}
 	wg.Go(func() { failed(m.dist.Run(services)) })
 	wg.Go(func() { m.disk.run(services) })
+	wg.Go(func() { m.missing.run(services) })
 	wg.Go(func() { m.fleet.release(services) })
 
 	if err := m.load(ctx); err != nil {

@@ -37,8 +37,8 @@ type topLevel struct {
 	Properties map[string]any `star:"properties,optional"`
 	// ChangeSource is one or a list of what finds changes; unique by name.
 	ChangeSource star.Value `star:"change_source,optional"`
-	// Services must be empty for now.
-	Services star.Value `star:"services,optional"`
+	// Services are reporters: so far reporters.MailNotifier.
+	Services []config.Reporter `star:"services,optional"`
 	// CollapseRequests merges requests of one builder for the same source.
 	CollapseRequests *bool `star:"collapseRequests,optional" nofunc:"1"`
 	// CodebaseGenerator is a function that gets a change, as a dict, and returns its
@@ -75,7 +75,7 @@ var topLevelClass = &spec.Class{
 		"caches": "", "buildCacheSize": "", "changeCacheSize": "", "eventHorizon": "", "debugPassword": "",
 		"slavePortnum":  "write c['protocols'] = {'msgpack_experimental_v7': {'port': ...}}",
 		"mergeRequests": "the key is collapseRequests now",
-		"status":        "the key is services now", "projectName": "the key is title now", "projectURL": "the key is titleURL now",
+		"reporters":     "the key is services", "status": "the key is services now", "projectName": "the key is title now", "projectURL": "the key is titleURL now",
 	},
 }
 
@@ -230,7 +230,7 @@ func (r root) read(d *star.Dict) (*topLevel, config.Master) {
 	top := r.keys(topLevelClass, "", d).(*topLevel)
 	m := config.Master{
 		Title: top.Title, TitleURL: withSlash(top.TitleURL), BuildbotURL: withSlash(top.BuildbotURL),
-		Secrets: top.SecretsProviders, Properties: top.Properties, CollapseRequests: top.CollapseRequests == nil || *top.CollapseRequests,
+		Secrets: top.SecretsProviders, Reporters: top.Services, Properties: top.Properties, CollapseRequests: top.CollapseRequests == nil || *top.CollapseRequests,
 		ResumeTimeout: top.ResumeTimeout,
 	}
 	m.CodebaseGenerator, m.RevLink = r.readChangeFunctions(top)
@@ -254,7 +254,6 @@ func (r root) read(d *star.Dict) (*topLevel, config.Master) {
 			m.BuildbotURL = fmt.Sprintf("http://localhost:%d/", p.Port)
 		}
 	}
-	r.empty("services", top.Services)
 	r.ports(m)
 	if u := top.BuildbotURL; u != "" && !strings.HasPrefix(u, "http://") && !strings.HasPrefix(u, "https://") {
 		r.e.warn(prop.Problem{Code: "bad-url", Pos: r.place("buildbotURL"), Subject: r.subject("buildbotURL"),

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"buildstar/builtins/changes"
+	"buildstar/builtins/reporters"
 	"buildstar/builtins/schedulers"
 	"buildstar/builtins/secrets"
 	"buildstar/builtins/steps"
@@ -18,7 +19,7 @@ import (
 )
 
 var options = starlark.Options{
-	Modules:  []*spec.Module{worker.Module, steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module},
+	Modules:  []*spec.Module{worker.Module, steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module, reporters.Module},
 	Function: call.Renderable,
 	Timeout:  5 * time.Minute,
 }

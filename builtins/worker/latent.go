@@ -42,9 +42,7 @@ func LatentDefaults() Latent {
 // LatentUnsupported are the arguments of latent workers in Buildbot that have no effect
 // yet; a class adds its own.
 func LatentUnsupported() map[string]string {
-	more := maps.Clone(unsupported)
-	delete(more, "missing_timeout")
-	return more
+	return maps.Clone(unsupported)
 }
 
 // Renamed are the old names of arguments that every worker has.

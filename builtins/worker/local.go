@@ -7,14 +7,12 @@ import (
 // LocalWorker is worker.LocalWorker (docs/requirements.md A7, B2).
 var LocalWorker = &spec.Class{
 	Module: "worker", Name: "LocalWorker",
-	New:     func() any { return &localWorker{common: defaults()} },
+	New:     func() any { return &localWorker{common: defaults(), absence: anHour()} },
 	Partial: true,
 	Renamed: map[string]string{"workername": "name"},
 	Old:     map[string]string{"slavename": "name"},
 	Unsupported: map[string]string{
-		"password":          "a local worker needs none: it lives inside the master",
-		"notify_on_missing": unsupported["notify_on_missing"],
-		"missing_timeout":   unsupported["missing_timeout"],
+		"password": "a local worker needs none: it lives inside the master",
 	},
 }
 
@@ -27,6 +25,7 @@ type localWorker struct {
 	// basedir; the default is workers/NAME there. It is made if it is missing (B2).
 	Workdir string `star:"workdir,optional"`
 	common  `star:",kw"`
+	absence `star:",kw"`
 }
 
 // Make makes the node.
@@ -34,5 +33,6 @@ func (w *localWorker) Make(c *spec.Call) any {
 	checkName(c, w.Name)
 	n := w.node(c, "LocalWorker", w.Name)
 	n.Local, n.Workdir = true, w.Workdir
+	w.note(c, n)
 	return n
 }

@@ -14,8 +14,8 @@ import (
 // Worker is worker.Worker (docs/requirements.md A1, A2, B1).
 var Worker = &spec.Class{
 	Module: "worker", Name: "Worker",
-	New:         func() any { return &worker{common: defaults()} },
-	Unsupported: unsupported, Renamed: renamed, Old: old, Partial: true,
+	New:     func() any { return &worker{common: defaults(), absence: anHour()} },
+	Renamed: renamed, Old: old, Partial: true,
 }
 
 // worker is a worker that is started by hand, somewhere, and dials in.
@@ -27,6 +27,7 @@ type worker struct {
 	// nowhere (A1.5, A1.7).
 	Password prop.Credential `star:"password"`
 	common   `star:",kw"`
+	absence  `star:",kw"`
 }
 
 // common is what every worker has.
@@ -58,18 +59,8 @@ func defaults() common {
 	return common{KeepaliveInterval: &hour}
 }
 
-func (c *common) keepalive() time.Duration {
-	if c.KeepaliveInterval == nil {
-		return 0
-	}
-	return *c.KeepaliveInterval
-}
-
-// unsupported are the other arguments of workers in Buildbot (B1).
-var unsupported = map[string]string{
-	"notify_on_missing": "",
-	"missing_timeout":   "",
-}
+// unsupported are arguments of workers in Buildbot that those of a backend do not have.
+var unsupported = map[string]string{"notify_on_missing": ""}
 
 // renamed are the names that documents give the arguments in prose, old those of
 // Buildbot 0.8 (A1.3).
@@ -87,6 +78,7 @@ func (w *worker) Make(c *spec.Call) any {
 	}
 	n := w.node(c, "Worker", w.Name)
 	n.Password, n.PasswordSecret = w.Password.Password, w.Password.Secret
+	w.note(c, n)
 	return n
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -122,6 +123,22 @@ func TestWorkerMachine(t *testing.T) {
 	}
 }
 
+func TestWorkerMissing(t *testing.T) {
+	for _, src := range []string{`worker.Worker("a", "b"`, `worker.LocalWorker("a"`} {
+		for args, want := range map[string]time.Duration{"": time.Hour, ", missing_timeout = 300": 5 * time.Minute,
+			", missing_timeout = None": 0, ", missing_timeout = 0": 0} {
+			if w := node(t, src+args+")"); w.MissingTimeout != want || w.NotifyOnMissing != nil {
+				t.Errorf("%s%s: %v, %v", src, args, w.MissingTimeout, w.NotifyOnMissing)
+			}
+		}
+		for arg, want := range map[string][]string{`"a@b"`: {"a@b"}, `["a@b", "joe"]`: {"a@b", "joe"}, "None": nil} {
+			if w := node(t, src+", notify_on_missing = "+arg+")"); !slices.Equal(w.NotifyOnMissing, want) {
+				t.Errorf("%s, %s: %v", src, arg, w.NotifyOnMissing)
+			}
+		}
+	}
+}
+
 func TestWorkerLocks(t *testing.T) {
 	for _, src := range []string{`worker.Worker("a", "b", `, `worker.LocalWorker("a", `} {
 		w := node(t, src+`locks = [util.MasterLock("l").access("exclusive")])`)
@@ -159,8 +176,9 @@ func TestWorkerProblems(t *testing.T) {
 		{`worker.Worker("a", "b", keepalive_interval=0)`, "bad-value", "keepalive_interval", "at least 1, got 0"},
 		{`worker.Worker("a", "b", keepalive_interval="hourly")`, "bad-value", "keepalive_interval", "want a duration"},
 		{`worker.LocalWorker("a", keepalive_interval=[])`, "wrong-type", "keepalive_interval", "or None"},
-		{`worker.Worker("a", "b", notify_on_missing="x")`, "not-supported", "notify_on_missing", "not supported yet"},
-		{`worker.Worker("a", "b", missing_timeout=1)`, "not-supported", "missing_timeout", "not supported yet"},
+		{`worker.Worker("a", "b", notify_on_missing=["x", 3])`, "wrong-type", "notify_on_missing", "item 2"},
+		{`worker.LocalWorker("a", notify_on_missing="")`, "bad-value", "notify_on_missing", "is no mail address"},
+		{`worker.Worker("a", "b", missing_timeout=-1)`, "bad-value", "missing_timeout", "at least 0"},
 		{`worker.Worker("a", "b", locks=[util.MasterLock("l")])`, "wrong-type", "locks", "the lock \"l\" itself"},
 		{`worker.LocalWorker("a", locks=util.Property("l"))`, "wrong-type", "locks", "want a plain value"},
 		{`worker.Worker("a", "b", machine_name=1)`, "wrong-type", "machine_name", "string"},

@@ -19,6 +19,7 @@ import (
 	"go.starlark.net/syntax"
 
 	"buildstar/builtins/changes"
+	"buildstar/builtins/reporters"
 	"buildstar/builtins/schedulers"
 	"buildstar/builtins/secrets"
 	"buildstar/builtins/steps"
@@ -29,7 +30,7 @@ import (
 	"buildstar/starlark/spec"
 )
 
-var modules = []*spec.Module{worker.Module, steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module}
+var modules = []*spec.Module{worker.Module, steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module, reporters.Module}
 
 // required is how each class is called with nothing but what it needs.
 var required = map[string]map[string]string{
@@ -37,6 +38,7 @@ var required = map[string]map[string]string{
 	"worker.LocalWorker":               {"name": `"w"`},
 	"worker.Machine":                   {"name": `"m"`},
 	"secrets.SecretInAFile":            {"dirname": `"secrets"`},
+	"reporters.MailNotifier":           {"fromaddr": `"ci@example.com"`, "smtpUser": `"u"`, "smtpPassword": `"p"`},
 	"util.Secret":                      {"name": `"s"`},
 	"steps.ShellCommand":               {"command": `"true"`},
 	"steps.ShellSequence":              {"commands": `[]`},
@@ -90,14 +92,18 @@ var required = map[string]map[string]string{
 
 // values are arguments for which the type does not say what a good value is.
 var values = map[string]string{
-	"*.updateBuildSummaryPolicy":   `[util.FAILURE]`,
-	"*.locks":                      `[util.MasterLock("l").access("exclusive")]`,
-	"*.machine_name":               `"other"`,
-	"*.autopopulate":               `{"a": {"b": "c"}}`,
-	"*.columns":                    `3`,
-	"*.interruptSignal":            `"INT"`,
-	"*.decodeRC":                   `{0: util.SUCCESS, 7: util.WARNINGS}`,
-	"steps.ShellSequence.commands": `[util.ShellArg("true")]`,
+	"*.updateBuildSummaryPolicy":               `[util.FAILURE]`,
+	"*.locks":                                  `[util.MasterLock("l").access("exclusive")]`,
+	"*.machine_name":                           `"other"`,
+	"*.notify_on_missing":                      `"other@example.com"`,
+	"reporters.MailNotifier.builders":          `[]`,
+	"reporters.MailNotifier.fromaddr":          `"other@example.com"`,
+	"reporters.MailNotifier.extraRecipients":   `["other@example.com"]`,
+	"*.autopopulate":                           `{"a": {"b": "c"}}`,
+	"*.columns":                                `3`,
+	"*.interruptSignal":                        `"INT"`,
+	"*.decodeRC":                               `{0: util.SUCCESS, 7: util.WARNINGS}`,
+	"steps.ShellSequence.commands":             `[util.ShellArg("true")]`,
 	"steps.SetPropertyFromCommand.extract_fn":  `lambda rc, out, err: {}`,
 	"steps.Git.sshHostKey":                     `"ssh-rsa A"`,
 	"steps.Git.retry":                          `(1, 2)`,

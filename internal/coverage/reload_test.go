@@ -140,6 +140,8 @@ func place(class, expr string) string {
 		return configure(map[string]string{"worker": expr,
 			"keys": `c["protocols"] = {"msgpack_experimental_v7": {"port": "tcp:0:interface=127.0.0.1"}}` + "\n" +
 				`c["machines"] = [worker.Machine("other")]`})
+	case kind == "reporters":
+		return configure(map[string]string{"keys": `c["services"] = [` + expr + "]"})
 	case kind == "secrets":
 		return configure(map[string]string{"keys": `c["secretsProviders"] = [` + expr + "]"})
 	case kind == "steps":
@@ -304,7 +306,7 @@ var keyValues = map[string][2]string{
 	"c.buildbotURL":                   {"", `c["buildbotURL"] = "http://other/"`},
 	"c.properties":                    {"", `c["properties"] = {"a": "b"}`},
 	"c.change_source":                 {"", `c["change_source"] = changes.GitPoller("other")`},
-	"c.services":                      {"", `c["services"] = []`},
+	"c.services":                      {"", `c["services"] = [reporters.MailNotifier("ci@example.com")]`},
 	"c.collapseRequests":              {"", `c["collapseRequests"] = False`},
 	"c.codebaseGenerator":             {"", `c["codebaseGenerator"] = lambda change: "x"`},
 	"c.revlink":                       {"", `c["revlink"] = lambda revision, repository: None`},
