@@ -57,10 +57,3 @@ func (a *addresses) FromValue(v any) error {
 	*a = list
 	return err
 }
-
-func (c *common) keepalive() time.Duration {
-	if c.KeepaliveInterval == nil {
-		return 0
-	}
-	return *c.KeepaliveInterval
-}

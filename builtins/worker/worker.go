@@ -59,6 +59,13 @@ func defaults() common {
 	return common{KeepaliveInterval: &hour}
 }
 
+func (c *common) keepalive() time.Duration {
+	if c.KeepaliveInterval == nil {
+		return 0
+	}
+	return *c.KeepaliveInterval
+}
+
 // unsupported are arguments of workers in Buildbot that those of a backend do not have.
 var unsupported = map[string]string{"notify_on_missing": ""}
 
