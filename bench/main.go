@@ -30,6 +30,7 @@ type plan struct {
 	workers     int
 	steps       int
 	changes     int
+	crowd       int
 	logMB       int
 	stockLogMB  int
 
@@ -47,18 +48,25 @@ type figures struct {
 	logCPU          time.Duration // per MB
 	reload          reloads
 	transfer        transfers
+	crowd           crowd
 }
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "null" {
-		nullMain(os.Args[2:])
-		return
+	if len(os.Args) > 1 {
+		if run := children[os.Args[1]]; run != nil {
+			if err := run(os.Args[2:]); err != nil {
+				fmt.Fprintf(os.Stderr, "bench %s: %v\n", os.Args[1], err)
+				os.Exit(1)
+			}
+			return
+		}
 	}
 	var p plan
 	flag.IntVar(&p.builders, "builders", 1000, "builders of the start measurement")
 	flag.IntVar(&p.builds, "builds", 2000, "builds to run on our master")
 	flag.IntVar(&p.stockBuilds, "stock-builds", 60, "builds to run on the stock master")
 	flag.IntVar(&p.changes, "changes", 100, "changes to tell our master, one after the other")
+	flag.IntVar(&p.crowd, "crowd", 1000, "workers of ours that come to our master and do nothing")
 	flag.IntVar(&p.workers, "workers", 20, "null workers")
 	flag.IntVar(&p.steps, "steps", 1, "steps per build")
 	flag.IntVar(&p.logMB, "log", 200, "MB of log to send to our master")
@@ -74,6 +82,9 @@ func main() {
 		os.Exit(1)
 	}
 }
+
+// children are what the processes run that this one starts.
+var children = map[string]func(args []string) error{"null": nullMain, "crowd": crowdMain, "crowd-workers": crowdWorkersMain}
 
 func bench(ctx context.Context, p plan, only string) error {
 	fmt.Printf("calibration: %v for a loop that takes 100 ms on a free 2.5 GHz core\n", calibrate().Round(time.Millisecond))
@@ -137,6 +148,8 @@ func report(ours, stock *figures, p plan) {
 	row("one builder changed", "ms", true, func(f *figures) float64 { return ms(f.reload.changed) })
 	row("upload, the master's own worker", "MB/s", false, func(f *figures) float64 { return f.transfer.up })
 	row("download", "MB/s", false, func(f *figures) float64 { return f.transfer.down })
+	row(fmt.Sprintf("%d idle workers attached", p.crowd), "ms", true, func(f *figures) float64 { return ms(f.crowd.Attach) })
+	row("memory of the master for each", "KiB", true, func(f *figures) float64 { return f.crowd.PerWorker / 1024 })
 	w.Flush()
 }
 

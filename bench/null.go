@@ -18,7 +18,7 @@ import (
 
 // nullMain runs null workers w0, w1, ...: they answer every command at once. A
 // command that contains "LOG n" sends n MB of log first.
-func nullMain(args []string) {
+func nullMain(args []string) error {
 	fs := flag.NewFlagSet("null", flag.ExitOnError)
 	url := fs.String("url", "", "ws://HOST:PORT")
 	n := fs.Int("n", 1, "how many")
@@ -32,6 +32,7 @@ func nullMain(args []string) {
 		})
 	}
 	wg.Wait()
+	return nil
 }
 
 // null is one of them until ctx ends. heard is called with the name of each command when

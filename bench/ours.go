@@ -43,6 +43,9 @@ func measureOurs(ctx context.Context, p plan) (figures, error) {
 	if err := oursLog(ctx, binary, filepath.Join(dir, "log"), p, &f); err != nil {
 		return f, err
 	}
+	if err := oursCrowd(ctx, p, &f); err != nil {
+		return f, err
+	}
 	return f, oursTransfer(ctx, binary, filepath.Join(dir, "transfer"), p, &f)
 }
 

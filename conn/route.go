@@ -53,7 +53,7 @@ func (s *session) answered(m *wire.Message) error {
 	s.mu.Lock()
 	asked := m.Seq < s.next
 	waiting := s.pending[m.Seq]
-	delete(s.pending, m.Seq)
+	s.settled(m.Seq)
 	s.mu.Unlock()
 	if !asked {
 		return fmt.Errorf("a response to request %d, which was never made", m.Seq)

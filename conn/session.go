@@ -142,9 +142,16 @@ func (s *session) request(ctx context.Context, op string, fields map[string]any)
 		return nil, s.Err()
 	case <-ctx.Done():
 		s.mu.Lock()
-		delete(s.pending, seq) // a late answer is for nobody
+		s.settled(seq) // a late answer is for nobody
 		s.mu.Unlock()
 		return nil, fmt.Errorf("%s worker %s: %w", op, s.name, context.Cause(ctx))
+	}
+}
+
+// settled forgets a request. Most sessions idle, and then keep no map. The caller holds mu.
+func (s *session) settled(seq int64) {
+	if delete(s.pending, seq); len(s.pending) == 0 {
+		s.pending = nil
 	}
 }
 
