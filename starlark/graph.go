@@ -235,6 +235,7 @@ func (g *graph) allLocks() (locks []*config.Lock) {
 func (g *graph) check(m config.Master) {
 	g.empty()
 	g.listening(m)
+	g.checkHooks(m)
 	for _, w := range g.workers.all {
 		for param, k := range w.node.Refs() {
 			undefined(g, w.Object, "undefined-machine", param, k, &g.machines)

@@ -83,7 +83,7 @@ var topLevelClass = &spec.Class{
 type www struct {
 	// Port is where the page listens.
 	Port *listen `star:"port,optional"`
-	// ChangeHookDialects are what /change_hook/DIALECT takes: {'base': True}.
+	// ChangeHookDialects are what /change_hook/DIALECT takes: {'base': True, 'poller': True}.
 	ChangeHookDialects *star.Dict `star:"change_hook_dialects,optional"`
 	// ChangeHookAuth are the passwords of the users who may use the change hooks; the
 	// default is that anybody may.
@@ -130,7 +130,7 @@ var msgpackClass = &spec.Class{Name: "msgpack_experimental_v7", New: func() any 
 
 // KeyClasses are the dicts of the configuration, c first: what the reference lists.
 func KeyClasses() []*spec.Class {
-	return []*spec.Class{topLevelClass, wwwClass, dialectsClass, protocolsClass, msgpackClass}
+	return []*spec.Class{topLevelClass, wwwClass, dialectsClass, pollerHookClass, protocolsClass, msgpackClass}
 }
 
 // A root is the configuration dict while it is read.

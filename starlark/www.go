@@ -1,9 +1,13 @@
 package starlark
 
 import (
+	"fmt"
+	"slices"
+
 	star "go.starlark.net/starlark"
 
 	"buildstar/config"
+	"buildstar/config/prop"
 	"buildstar/starlark/spec"
 )
 
@@ -11,6 +15,9 @@ import (
 type dialects struct {
 	// Base takes a form with the fields of a change.
 	Base star.Value `star:"base,optional"`
+	// Poller asks change sources to look for changes now: those that ?poller=NAME names,
+	// or all. {'allowed': [NAME, ...]} has it ask those alone.
+	Poller star.Value `star:"poller,optional"`
 }
 
 var dialectsClass = &spec.Class{
@@ -18,11 +25,19 @@ var dialectsClass = &spec.Class{
 	New:  func() any { return &dialects{} },
 	Unsupported: map[string]string{
 		"github": useBase, "gitlab": useBase, "bitbucket": useBase, "bitbucketcloud": useBase, "bitbucketserver": useBase,
-		"gitorious": useBase, "poller": "", "custom_class": "",
+		"gitorious": useBase, "custom_class": "",
 	},
 }
 
 const useBase = "until then poll the repository, or send what it tells to the dialect base"
+
+// pollerHook are the options of the dialect poller.
+type pollerHook struct {
+	// Allowed are the names of the change sources that may be asked; the default is all.
+	Allowed []string `star:"allowed,optional"`
+}
+
+var pollerHookClass = &spec.Class{Name: "poller", New: func() any { return &pollerHook{} }}
 
 // readWWW reads c['www'].
 func (r root) readWWW(d *star.Dict) (out config.WWW) {
@@ -43,19 +58,49 @@ func (r root) readWWW(d *star.Dict) (out config.WWW) {
 	}
 	const key = "www.change_hook_dialects"
 	hooks := r.keys(dialectsClass, key, w.ChangeHookDialects).(*dialects)
-	switch v := hooks.Base.(type) {
-	case nil, star.NoneType, *spec.Placeholder:
-	case star.Bool:
-		if v {
-			out.ChangeHooks = []string{"base"}
-		}
-	case *star.Dict:
-		out.ChangeHooks = []string{"base"}
-		if v.Len() > 0 {
+	if options, ok := r.dialect(key+".base", hooks.Base); ok {
+		out.ChangeHooks = append(out.ChangeHooks, "base")
+		if options != nil && options.Len() > 0 {
 			r.problem("bad-value", key+".base", "this dialect has no options", "write True")
 		}
-	default:
-		r.problem("wrong-type", key+".base", "want bool, got "+spec.Got(v), "")
+	}
+	if options, ok := r.dialect(key+".poller", hooks.Poller); ok {
+		out.ChangeHooks = append(out.ChangeHooks, "poller")
+		if options != nil {
+			out.PolledByHook = r.keys(pollerHookClass, key+".poller", options).(*pollerHook).Allowed
+		}
 	}
 	return out
+}
+
+// dialect reports whether a dialect is enabled, by True or by its options.
+func (r root) dialect(key string, v star.Value) (options *star.Dict, ok bool) {
+	switch v := v.(type) {
+	case nil, star.NoneType, *spec.Placeholder:
+	case star.Bool:
+		return nil, bool(v)
+	case *star.Dict:
+		return v, true
+	default:
+		r.problem("wrong-type", key, "want bool or dict, got "+spec.Got(v), "")
+	}
+	return nil, false
+}
+
+// checkHooks reports change sources that the hook poller may ask and that do not exist.
+func (g *graph) checkHooks(m config.Master) {
+	if !g.sources.complete(g.e) {
+		return
+	}
+	names := g.sources.names()
+	for _, name := range m.WWW.PolledByHook {
+		if slices.Contains(names, name) {
+			continue
+		}
+		hint := ""
+		if near := prop.Nearest(name, names); near != "" {
+			hint = fmt.Sprintf("did you mean %q?", near)
+		}
+		g.root.problem("undefined-change-source", "www.change_hook_dialects.poller.allowed", fmt.Sprintf("there is no change source %q", name), hint)
+	}
 }

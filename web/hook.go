@@ -11,6 +11,7 @@ import (
 
 	"buildstar/engine"
 	"buildstar/engine/change"
+	"buildstar/engine/sched"
 	"buildstar/state"
 	"buildstar/web/api"
 )
@@ -18,6 +19,19 @@ import (
 // A change hook is where a repository tells of its changes: /change_hook/DIALECT, and
 // /change_hook for the dialect base (docs/requirements.md C7). It takes no cookies, and
 // nothing that a page of another site sent.
+
+// dialect is one way to tell of changes.
+type dialect struct {
+	enable  string // what to write into change_hook_dialects
+	action  api.Action
+	methods []string
+	take    func(*Server, http.ResponseWriter, *http.Request) (text string, err error)
+}
+
+var dialects = map[string]dialect{
+	"base":   {"'base': True", api.ActionAddChange, []string{http.MethodPost}, (*Server).takeForm},
+	"poller": {"'poller': True", api.ActionPollChanges, []string{http.MethodPost, http.MethodGet}, (*Server).takePoll},
+}
 
 // hooks adds their paths.
 func (s *Server) hooks(mux *http.ServeMux) {
@@ -28,21 +42,20 @@ func (s *Server) hooks(mux *http.ServeMux) {
 
 // hook answers a change hook.
 func (s *Server) hook(w http.ResponseWriter, r *http.Request) {
-	dialect := r.PathValue("dialect")
-	if dialect == "" {
-		dialect = "base"
+	name := r.PathValue("dialect")
+	if name == "" {
+		name = "base"
 	}
 	status, text := http.StatusAccepted, ""
-	c, err := state.Change{}, s.admit(r, dialect)
+	err := s.admit(r, name)
 	if err == nil {
-		c, err = s.takeForm(w, r)
+		text, err = dialects[name].take(s, w, r)
 	}
 	var refused *refusal
 	var invalid *change.Invalid
 	var big *http.MaxBytesError
 	switch {
 	case err == nil:
-		text = fmt.Sprintf("change %d was added", c.ID)
 	case errors.As(err, &refused):
 		status, text = refused.status, refused.text
 	case errors.As(err, &big):
@@ -53,16 +66,16 @@ func (s *Server) hook(w http.ResponseWriter, r *http.Request) {
 		status, text = http.StatusServiceUnavailable, err.Error()
 	default:
 		status, text = http.StatusInternalServerError, "internal error; the master's log says more"
-		s.log.Error("change hook: add a change", "dialect", dialect, "error", err)
+		s.log.Error("change hook failed", "dialect", name, "error", err)
 	}
 	switch status {
 	case http.StatusMethodNotAllowed:
-		w.Header().Set("Allow", http.MethodPost)
+		w.Header().Set("Allow", strings.Join(dialects[name].methods, ", "))
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", `Basic realm="change hooks"`)
 	}
 	if err != nil {
-		s.log.Warn("change hook: refused", "dialect", dialect, "from", r.RemoteAddr, "status", status, "error", err)
+		s.log.Warn("change hook: refused", "dialect", name, "from", r.RemoteAddr, "status", status, "error", err)
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	http.Error(w, text, status)
@@ -77,19 +90,20 @@ type refusal struct {
 func (e *refusal) Error() string { return e.text }
 
 // admit decides whether a dialect takes a request.
-func (s *Server) admit(r *http.Request, dialect string) error {
+func (s *Server) admit(r *http.Request, name string) error {
 	www := s.control.Snapshot().Master.WWW
-	if err := s.opts.Policy(r, api.ActionAddChange); err != nil {
+	d, ok := dialects[name]
+	if !ok {
+		return &refusal{http.StatusNotFound, fmt.Sprintf("there is no change hook %q; there are base and poller", name)}
+	}
+	if err := s.opts.Policy(r, d.action); err != nil {
 		return &refusal{http.StatusForbidden, "forbidden: " + err.Error()}
 	}
-	if !slices.Contains(www.ChangeHooks, dialect) {
-		if dialect != "base" {
-			return &refusal{http.StatusNotFound, fmt.Sprintf("there is no change hook %q; there is base", dialect)}
-		}
-		return &refusal{http.StatusNotFound, "the change hook \"base\" is not enabled: write 'change_hook_dialects': {'base': True} into c['www'] of master.star"}
+	if !slices.Contains(www.ChangeHooks, name) {
+		return &refusal{http.StatusNotFound, fmt.Sprintf("the change hook %q is not enabled: write 'change_hook_dialects': {%s} into c['www'] of master.star", name, d.enable)}
 	}
-	if r.Method != http.MethodPost {
-		return &refusal{http.StatusMethodNotAllowed, "a change hook takes POST"}
+	if !slices.Contains(d.methods, r.Method) {
+		return &refusal{http.StatusMethodNotAllowed, "this change hook takes " + strings.Join(d.methods, " and ")}
 	}
 	if err := api.CheckSite(r); err != nil {
 		return &refusal{http.StatusForbidden, err.Error()}
@@ -104,23 +118,64 @@ func (s *Server) admit(r *http.Request, dialect string) error {
 }
 
 // takeForm adds the change that a form tells of.
-func (s *Server) takeForm(w http.ResponseWriter, r *http.Request) (state.Change, error) {
+func (s *Server) takeForm(w http.ResponseWriter, r *http.Request) (string, error) {
 	const form = "application/x-www-form-urlencoded"
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != form {
-		return state.Change{}, &refusal{http.StatusUnsupportedMediaType, "Content-Type must be " + form + ": curl --data-urlencode sends it"}
+		return "", &refusal{http.StatusUnsupportedMediaType, "Content-Type must be " + form + ": curl --data-urlencode sends it"}
 	}
-	http.NewResponseController(w).SetReadDeadline(time.Now().Add(formTimeout))
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-	if err := r.ParseForm(); err != nil {
-		var big *http.MaxBytesError
-		if errors.As(err, &big) {
-			return state.Change{}, err
-		}
-		return state.Change{}, &change.Invalid{Problems: []string{"the form cannot be read: " + strings.ToValidUTF8(err.Error(), "?")}}
+	if err := readForm(w, r, r.ParseForm); err != nil {
+		return "", err
 	}
 	in, err := change.DecodeForm(r.Form)
 	if err != nil {
-		return state.Change{}, err
+		return "", err
 	}
-	return s.control.AddChange(r.Context(), in)
+	c, err := s.control.AddChange(r.Context(), in)
+	return fmt.Sprintf("change %d was added", c.ID), err
+}
+
+// readForm reads the form of a request, as far as it is not too long or too slow.
+func readForm(w http.ResponseWriter, r *http.Request, parse func() error) error {
+	http.NewResponseController(w).SetReadDeadline(time.Now().Add(formTimeout))
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	err := parse()
+	var big *http.MaxBytesError
+	if err == nil || errors.As(err, &big) {
+		return err
+	}
+	return &change.Invalid{Problems: []string{"the form cannot be read: " + strings.ToValidUTF8(err.Error(), "?")}}
+}
+
+// takePoll asks change sources to look for changes now: those that the request names as
+// poller, or all that the hook may ask.
+func (s *Server) takePoll(w http.ResponseWriter, r *http.Request) (string, error) {
+	parse := r.ParseForm
+	if t, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); t == "multipart/form-data" {
+		parse = func() error { return r.ParseMultipartForm(maxForm) }
+	}
+	if err := readForm(w, r, parse); err != nil {
+		return "", err
+	}
+	snap := s.control.Snapshot()
+	var may []string
+	for _, c := range snap.ChangeSources {
+		if allowed := snap.Master.WWW.PolledByHook; allowed == nil || slices.Contains(allowed, c.Key().Name) {
+			may = append(may, c.Key().Name)
+		}
+	}
+	names := r.Form["poller"]
+	if names == nil {
+		names = may
+	}
+	for _, name := range names {
+		if !slices.Contains(may, name) {
+			return "", &refusal{http.StatusBadRequest, fmt.Sprintf("there is no change source %q that this hook may ask", name)}
+		}
+	}
+	for _, name := range names {
+		if err := s.control.PollChanges(r.Context(), name, sched.User{Name: "a change hook"}); err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("asked to look for changes: %s", strings.Join(names, ", ")), nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,7 @@ import (
 	"buildstar/config/prop"
 	"buildstar/engine"
 	"buildstar/engine/change"
+	"buildstar/engine/sched"
 	"buildstar/state"
 	"buildstar/web/api"
 )
@@ -22,8 +24,10 @@ import (
 // hooked is a master with change hooks that remembers the changes it got.
 type hooked struct {
 	master
-	got []change.Input
-	err error
+	sources []config.ChangeSource
+	got     []change.Input
+	polled  []string
+	err     error
 }
 
 func (h *hooked) AddChange(_ context.Context, in change.Input) (state.Change, error) {
@@ -31,9 +35,14 @@ func (h *hooked) AddChange(_ context.Context, in change.Input) (state.Change, er
 	return state.Change{ID: 17}, h.err
 }
 
+func (h *hooked) PollChanges(_ context.Context, name string, _ sched.User) error {
+	h.polled = append(h.polled, name)
+	return h.err
+}
+
 // send sends a request to a server with these hooks, without a network.
 func (h *hooked) send(www config.WWW, policy Policy, r *http.Request) (int, string) {
-	h.snap = config.New(config.Snapshot{Master: config.Master{WWW: www}})
+	h.snap = config.New(config.Snapshot{Master: config.Master{WWW: www}, ChangeSources: h.sources})
 	s := New(h, Options{Policy: policy, Log: slog.New(slog.DiscardHandler)})
 	mux := http.NewServeMux()
 	s.hooks(mux)
@@ -87,7 +96,7 @@ func TestChangeHookRefuses(t *testing.T) {
 		text   string
 	}{
 		{"not enabled", config.WWW{}, nil, hookRequest("/change_hook/base", form), 404, "'change_hook_dialects': {'base': True}"},
-		{"unknown", base, nil, hookRequest("/change_hook/gihtub", form), 404, "there is base"},
+		{"unknown", base, nil, hookRequest("/change_hook/gihtub", form), 404, "there are base and poller"},
 		{"GET", base, nil, get, 405, "POST"},
 		{"another site", base, nil, hookRequest("/change_hook/base", form, "Origin", "https://evil.example"), 403, "Origin"},
 		{"policy", base, never, hookRequest("/change_hook/base", form), 403, "not you"},
@@ -109,6 +118,46 @@ func TestChangeHookRefuses(t *testing.T) {
 		status, text := h.send(base, nil, hookRequest("/change_hook/base", form))
 		if status != want || want == 500 && strings.Contains(text, err.Error()) {
 			t.Errorf("%v: %d %s, want %d", err, status, text, want)
+		}
+	}
+}
+
+// watched is a change source.
+type watched struct{ name string }
+
+func (w watched) Key() config.Key                   { return config.Key{Kind: config.KindChangeSource, Name: w.name} }
+func (watched) Type() string                        { return "" }
+func (watched) Pos() prop.Pos                       { return prop.Pos{} }
+func (watched) Refs() iter.Seq2[string, config.Key] { return func(func(string, config.Key) bool) {} }
+
+func TestPollerHook(t *testing.T) {
+	form := url.Values{"poller": {"one"}}
+	part := httptest.NewRequest("POST", "/change_hook/poller", strings.NewReader("--x\r\nContent-Disposition: form-data; name=\"poller\"\r\n\r\ntwo\r\n--x--\r\n"))
+	part.Header.Set("Content-Type", "multipart/form-data; boundary=x")
+	all, one := config.WWW{ChangeHooks: []string{"poller"}}, config.WWW{ChangeHooks: []string{"poller"}, PolledByHook: []string{"one"}}
+	tests := []struct {
+		name   string
+		www    config.WWW
+		r      *http.Request
+		status int
+		polled string
+	}{
+		{"all", all, hookRequest("/change_hook/poller", nil), 202, "[one two]"},
+		{"one", all, hookRequest("/change_hook/poller", form), 202, "[one]"},
+		{"GET", all, httptest.NewRequest("GET", "/change_hook/poller?poller=two&poller=one", nil), 202, "[two one]"},
+		{"multipart", all, part, 202, "[two]"},
+		{"all that are allowed", one, hookRequest("/change_hook/poller", nil), 202, "[one]"},
+		{"one that is not allowed", one, hookRequest("/change_hook/poller?poller=two", form), 400, "[]"},
+		{"one that does not exist", all, hookRequest("/change_hook/poller?poller=three", nil), 400, "[]"},
+		{"another site", all, hookRequest("/change_hook/poller", nil, "Origin", "https://evil.example"), 403, "[]"},
+		{"PUT", all, httptest.NewRequest("PUT", "/change_hook/poller", nil), 405, "[]"},
+		{"not enabled", base, hookRequest("/change_hook/poller", nil), 404, "[]"},
+	}
+	for _, tt := range tests {
+		h := &hooked{sources: []config.ChangeSource{watched{"one"}, watched{"two"}}}
+		status, text := h.send(tt.www, nil, tt.r)
+		if status != tt.status || fmt.Sprint(h.polled) != tt.polled {
+			t.Errorf("%s: %d %s, asked %v; want %d, %s", tt.name, status, text, h.polled, tt.status, tt.polled)
 		}
 	}
 }

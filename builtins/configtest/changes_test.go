@@ -62,6 +62,9 @@ func TestWWW(t *testing.T) {
 		{"{'change_hook_dialects': {}}", 0, ""},
 		{"{'change_hook_dialects': {'base': False}}", 0, ""},
 		{"{'change_hook_dialects': {'base': True}}", 1, ""},
+		{"{'change_hook_dialects': {'base': True, 'poller': True}}", 2, ""},
+		{"{'change_hook_dialects': {'poller': False}}", 0, ""},
+		{"{'change_hook_dialects': {'poller': {'allowed': []}}}", 1, ""},
 		{"{'change_hook_dialects': {'base': {}}, 'change_hook_auth': {'me': 'secret', 'you': 'x'}}", 1, "secret"},
 	}
 	for _, tt := range tests {

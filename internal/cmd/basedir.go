@@ -122,7 +122,11 @@ func (c *card) moved(url string) {
 	if c.says.PID == 0 {
 		return
 	}
-	c.log.Info("the page moved", "url", url)
+	if url == "" {
+		c.log.Info("the page closed: c['www'] is not set")
+	} else {
+		c.log.Info("the page moved", "url", url)
+	}
 	if err := c.lock.write(c.says); err != nil {
 		c.log.Error("write "+lockName, "error", err)
 	}
