@@ -12,6 +12,7 @@ import (
 
 	"buildstar/builtins/changes"
 	"buildstar/builtins/schedulers"
+	"buildstar/builtins/secrets"
 	"buildstar/builtins/steps"
 	"buildstar/builtins/util"
 	"buildstar/builtins/worker"
@@ -20,7 +21,7 @@ import (
 )
 
 // modules are the pages, in the order of the index.
-var modules = []*spec.Module{worker.Module, steps.Module, changes.Module, schedulers.Module, util.Module}
+var modules = []*spec.Module{worker.Module, steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module}
 
 func main() {
 	pages, err := render(".")

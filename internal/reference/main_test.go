@@ -87,6 +87,7 @@ func TestExamplesInTheDocuments(t *testing.T) {
 // around makes a configuration of a few lines.
 const around = `c = {}
 c["workers"] = [worker.LocalWorker("local")]
+c["protocols"] = {"msgpack_experimental_v7": {"port": 9989}}
 c["builders"] = [util.BuilderConfig(name = "b", workernames = ["local"], factory = util.BuildFactory([]))]
 c["schedulers"] = [schedulers.ForceScheduler(name = "force", builderNames = ["b"])]
 `
