@@ -274,8 +274,13 @@ type WWW struct {
 	Port           *Listen
 	ChangeHooks    []string                 // the dialects at /change_hook/
 	ChangeHookAuth map[string]prop.Password // by user, for all of them; none: anybody
-	// PolledByHook are the change sources that the dialect poller may ask; nil: all.
-	PolledByHook []string
+	HookPolls      HookPolls
+}
+
+// HookPolls are the change sources that the dialect poller may ask.
+type HookPolls struct {
+	All   bool
+	Names []string
 }
 
 // Listen is an address to listen at. Host "" is all interfaces; Port 0 lets the

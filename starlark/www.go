@@ -66,8 +66,11 @@ func (r root) readWWW(d *star.Dict) (out config.WWW) {
 	}
 	if options, ok := r.dialect(key+".poller", hooks.Poller); ok {
 		out.ChangeHooks = append(out.ChangeHooks, "poller")
+		out.HookPolls.All = true
 		if options != nil {
-			out.PolledByHook = r.keys(pollerHookClass, key+".poller", options).(*pollerHook).Allowed
+			if allowed := r.keys(pollerHookClass, key+".poller", options).(*pollerHook).Allowed; allowed != nil {
+				out.HookPolls = config.HookPolls{Names: allowed}
+			}
 		}
 	}
 	return out
@@ -93,7 +96,7 @@ func (g *graph) checkHooks(m config.Master) {
 		return
 	}
 	names := g.sources.names()
-	for _, name := range m.WWW.PolledByHook {
+	for _, name := range m.WWW.HookPolls.Names {
 		if slices.Contains(names, name) {
 			continue
 		}

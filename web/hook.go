@@ -158,9 +158,10 @@ func (s *Server) takePoll(w http.ResponseWriter, r *http.Request) (string, error
 	}
 	snap := s.control.Snapshot()
 	var may []string
+	polls := snap.Master.WWW.HookPolls
 	for _, c := range snap.ChangeSources {
-		if allowed := snap.Master.WWW.PolledByHook; allowed == nil || slices.Contains(allowed, c.Key().Name) {
-			may = append(may, c.Key().Name)
+		if name := c.Key().Name; polls.All || slices.Contains(polls.Names, name) {
+			may = append(may, name)
 		}
 	}
 	names := r.Form["poller"]

@@ -134,7 +134,8 @@ func TestPollerHook(t *testing.T) {
 	form := url.Values{"poller": {"one"}}
 	part := httptest.NewRequest("POST", "/change_hook/poller", strings.NewReader("--x\r\nContent-Disposition: form-data; name=\"poller\"\r\n\r\ntwo\r\n--x--\r\n"))
 	part.Header.Set("Content-Type", "multipart/form-data; boundary=x")
-	all, one := config.WWW{ChangeHooks: []string{"poller"}}, config.WWW{ChangeHooks: []string{"poller"}, PolledByHook: []string{"one"}}
+	all := config.WWW{ChangeHooks: []string{"poller"}, HookPolls: config.HookPolls{All: true}}
+	one := config.WWW{ChangeHooks: []string{"poller"}, HookPolls: config.HookPolls{Names: []string{"one"}}}
 	tests := []struct {
 		name   string
 		www    config.WWW
