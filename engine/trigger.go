@@ -89,13 +89,13 @@ func (t triggers) ask(ctx context.Context, by run.Origin, seq, priority int64, a
 	if err != nil {
 		return nil, err
 	}
-	set, keep, err := s.Trigger(ctx, sched.Trigger{Stamps: ask.Stamps, Properties: ask.Properties, Priority: priority})
+	parent := sched.Parent{ParentBuild: by.BuildID, ParentStep: by.Step, ParentSeq: seq, Relationship: ask.Relationship}
+	set, keep, err := s.Trigger(ctx, sched.Trigger{Stamps: ask.Stamps, Properties: ask.Properties, Priority: priority, Parent: parent})
 	if err != nil {
 		return nil, err
 	}
 	if set != nil {
-		set.ParentBuild, set.ParentStep, set.ParentSeq = by.BuildID, by.Step, seq
-		set.Relationship, set.WaitedFor = ask.Relationship, ask.WaitedFor
+		set.Parent, set.WaitedFor = parent, ask.WaitedFor
 	}
 	return func(tx state.Tx) (int64, error) {
 		if keep != nil {

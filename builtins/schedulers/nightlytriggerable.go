@@ -59,5 +59,5 @@ func (*postponed) Triggerable() {}
 // Trigger implements sched.Triggerer: it only remembers.
 func (p *postponed) Trigger(_ context.Context, ask sched.Trigger) (*sched.Buildset, func(state.Tx) error, error) {
 	now := triggerTarget{p.Base}
-	return nil, p.Postpone(sched.Firing{Stamps: now.stamps(ask.Stamps), Properties: ask.Properties}, ask.Priority), nil
+	return nil, p.Postpone(now.stamps(ask.Stamps), ask), nil
 }

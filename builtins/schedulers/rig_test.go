@@ -150,7 +150,8 @@ func (r *rig) host(c config.Scheduler) sched.Host {
 }
 
 func (r *rig) submit(tx state.Tx, b sched.Buildset) error {
-	set := state.Buildset{Scheduler: b.Scheduler, Reason: b.Reason, Properties: b.Properties, SourceStamps: slices.Clone(b.SourceStamps), SubmittedAt: state.Now()}
+	set := state.Buildset{Scheduler: b.Scheduler, Reason: b.Reason, Properties: b.Properties, SourceStamps: slices.Clone(b.SourceStamps), SubmittedAt: state.Now(),
+		ParentBuildID: b.ParentBuild, ParentStep: b.ParentStep, ParentSeq: b.ParentSeq, ParentRelationship: b.Relationship}
 	for i := range set.SourceStamps {
 		id, err := tx.AddSourceStamp(set.SourceStamps[i])
 		if err != nil {

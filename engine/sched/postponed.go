@@ -2,6 +2,7 @@ package sched
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"buildstar/state"
@@ -20,18 +21,24 @@ type postponement struct {
 	Stamps     []state.SourceStamp // none: nothing is asked for
 	Properties state.Properties
 	Priority   int64
+	Parent     Parent
 }
 
 const postponedName = "triggered"
 
-// Postpone returns what remembers f, in place of what was there.
-func (s *Postponed) Postpone(f Firing, priority int64) func(state.Tx) error {
+// Postpone returns what remembers stamps and the rest of ask, in place of what was
+// there. A step that is replayed may ask for what was built in the meantime.
+func (s *Postponed) Postpone(stamps []state.SourceStamp, ask Trigger) func(state.Tx) error {
 	return func(tx state.Tx) error {
+		built, err := tx.Buildsets(state.Where("parent_buildid", ask.ParentBuild, "parent_step", ask.ParentStep))
+		if err != nil || slices.ContainsFunc(built, func(b state.Buildset) bool { return b.ParentSeq == ask.ParentSeq }) {
+			return err
+		}
 		var p postponement
 		if _, err := tx.Recall(s.Key(), postponedName, &p); err != nil {
 			return err
 		}
-		return tx.Remember(s.Key(), postponedName, postponement{p.N + 1, f.Stamps, f.Properties, priority})
+		return tx.Remember(s.Key(), postponedName, postponement{p.N + 1, stamps, ask.Properties, ask.Priority, ask.Parent})
 	}
 }
 
@@ -67,6 +74,7 @@ func (s *Postponed) act(ctx context.Context, h Host) (next time.Time, err error)
 			return next, err
 		}
 		if ok {
+			set.Parent = ask.Parent
 			if !s.Priority.IsSet() {
 				set.Priority = ask.Priority
 			}

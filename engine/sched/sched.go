@@ -22,11 +22,16 @@ type Buildset struct {
 	Properties   state.Properties
 	Priority     int64
 	WaitedFor    bool
-	ParentBuild  int64
-	ParentStep   int64 // of the parent build, and the count within the step
-	ParentSeq    int64
-	Relationship string
+	Parent
 	RebuiltBuild int64
+}
+
+// Parent is the build whose step asked for a buildset; the zero Parent is none.
+type Parent struct {
+	ParentBuild  int64
+	ParentStep   int64 // its number in the build
+	ParentSeq    int64 // the count within the step
+	Relationship string
 }
 
 // Triggerer is a scheduler that a step triggers (docs/requirements.md C6).
@@ -44,6 +49,7 @@ type Trigger struct {
 	Stamps     []map[string]*string
 	Properties state.Properties // win over the scheduler's
 	Priority   int64            // of the request whose build asks
+	Parent
 }
 
 // User is who asks for something. The zero User is anonymous.
