@@ -72,7 +72,7 @@ type listedWorker struct {
 }
 
 func (a *app) listWorkers(ctx context.Context, m rest, asJSON bool) error {
-	body, err := m.get(ctx, "workers?order=name")
+	body, err := m.get(ctx, "masters/1/workers?order=name")
 	if err != nil {
 		return err
 	}

@@ -102,7 +102,7 @@ func TestRunningMaster(t *testing.T) {
 	}
 	id := m.force(m.builders()["waits"], nil)
 	wantOutput(t, `worker "w"`, 0, "explain", strconv.FormatInt(id, 10), m.dir)
-	wantOutput(t, "99999", 1, "explain", "99999", m.dir)
+	wantOutput(t, `there is no buildrequest "99999"`, 1, "explain", "99999", m.dir)
 	wantOutput(t, "change 1 was added", 0, "sendchange", "--dir", m.dir, "--who", "ann", "--branch", "main", "a.c")
 	if found := get[struct{ Author string }](m, "changes?branch=main&files__contains=a.c", "changes"); len(found) != 1 || found[0].Author != "ann" {
 		t.Errorf("changes that were sent: %+v", found)

@@ -103,6 +103,12 @@ func TestWorkersCommand(t *testing.T) {
 	}
 	m.startOwn("own", "p")
 	checkResult(t, m.finished(id["own"]), 0)
+
+	m.configure(strings.NewReplacer("{GO}", gate, `worker.Worker("stock", "p"), `, "", `"stock", `, "").Replace(gatedWorkers))
+	m.reconfig(0, `removed`)
+	if out, _ := buildstar(t, "workers", m.dir); strings.Contains(out, "stock") || !strings.Contains(out, "own ") {
+		t.Errorf("a worker that is no longer configured is listed: %s", out)
+	}
 }
 
 // lastOf returns the newest build of a request once it ended.

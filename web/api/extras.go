@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 
 	"buildstar/state"
@@ -89,6 +90,9 @@ func (a *API) explain(r *http.Request) (answer, error) {
 		return answer{}, missing("buildrequest", r.PathValue("request"), "")
 	}
 	e, err := a.control.Explain(r.Context(), n)
+	if errors.Is(err, state.ErrNotFound) {
+		return answer{}, missing("buildrequest", r.PathValue("request"), "")
+	}
 	if err != nil {
 		return answer{}, err
 	}
