@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"buildstar/builtins/changes"
+	"buildstar/builtins/reporters"
 	"buildstar/builtins/schedulers"
 	"buildstar/builtins/secrets"
 	"buildstar/builtins/steps"
@@ -21,7 +22,7 @@ import (
 )
 
 // modules are the pages, in the order of the index.
-var modules = []*spec.Module{worker.Module, steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module}
+var modules = []*spec.Module{worker.Module, steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module, reporters.Module}
 
 func main() {
 	pages, err := render(".")
