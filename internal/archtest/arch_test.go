@@ -41,6 +41,7 @@ var outside = map[string][]string{
 	"github.com/gorilla/websocket":  {"conn", "worker", "web/api"},
 	"github.com/wneessen/go-mail":   {"engine/mail"},
 	"github.com/tinylib/msgp":       {"conn/wire"},
+	"github.com/docker/docker":      {"latent/docker"},
 	"golang.org/x/text":             {"builtins/changes"},
 	"github.com/evanw/esbuild":      {"web/ui/build"},
 	"go.starlark.net":               {"starlark", "starlark/spec", "starlark/call", "builtins/*", "latent/script"},

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,6 +15,8 @@ import (
 	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"buildstar/internal/dockertest"
 )
 
 // part is one line of the table.
@@ -131,9 +134,15 @@ func buildBinary(ctx context.Context) error {
 	return run(ctx, []string{"CGO_ENABLED=0"}, "go", "build", "-o", binary(), ".")
 }
 
-// goTest needs cgo only because the race detector does.
-func goTest(ctx context.Context) error {
-	return run(ctx, []string{"CGO_ENABLED=1"}, "go", "test", "-race", "-timeout", "15m", "./...")
+// goTest needs cgo only because the race detector does. All tests share one Docker engine.
+func goTest(ctx context.Context) (err error) {
+	engine, err := dockertest.Start()
+	if err != nil {
+		return fmt.Errorf("start a Docker engine: %w", err)
+	}
+	defer func() { err = errors.Join(err, engine.Stop()) }()
+	env := []string{"CGO_ENABLED=1", dockertest.Variable + "=" + engine.Host + " " + engine.Gateway}
+	return run(ctx, env, "go", "test", "-race", "-timeout", "15m", "./...")
 }
 
 func browser(ctx context.Context) error {

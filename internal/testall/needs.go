@@ -25,6 +25,7 @@ var needs = []struct {
 	{[]string{"bzip2"}, []string{"bzip2", "--help"}},
 	{[]string{"buildbot-worker"}, []string{"buildbot-worker", "--version"}},
 	{[]string{"python3-autobahn", "python3-msgpack"}, []string{"/usr/bin/python3", "-c", "import autobahn, msgpack"}},
+	{[]string{"docker.io", "iproute2"}, []string{"sh", "-c", "dockerd --version && containerd --version && ip -V"}},
 	{[]string{"chromium"}, []string{"/usr/bin/chromium", "--version"}},
 	{[]string{"nodejs", "npm"}, []string{"sh", "-c", "node --version && npm --version"}},
 }
