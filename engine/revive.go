@@ -107,7 +107,13 @@ func (m *Master) recallBuild(ctx context.Context, old *memories, row state.Build
 		if past.Logs, err = tx.Logs(state.Where("buildid", row.ID)); err != nil {
 			return err
 		}
-		past.Commands, err = tx.Commands(row.ID)
+		if past.Commands, err = tx.Commands(row.ID); err != nil {
+			return err
+		}
+		left, err := abandoned(tx, row.RequestID)
+		if left {
+			err = errors.New("the build that waited for it is over")
+		}
 		return err
 	})
 	if err != nil {
