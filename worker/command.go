@@ -54,6 +54,8 @@ type command struct {
 	ctx      context.Context // ends when the command shall; Cause says why
 	cancel   context.CancelCauseFunc
 	over     chan struct{} // closed when it has ended; its outbox may still be wanted
+	whole    bool          // it has ended by itself and said so; after over
+	next     *session      // that it is done anew for; guarded by table.mu
 	started  time.Time
 }
 
@@ -84,17 +86,29 @@ func (c *command) run() {
 	if err != nil {
 		c.log.Warn("command failed", "command", c.name, "id", c.id, "err", err)
 	}
+	c.whole = true
 	c.out.end(err)
 }
 
-// isTransfer reports whether the command is resumed by being done anew: what it sends or
-// is sent is not in its outbox, and to send it again harms nobody.
+// isTransfer reports whether the command transfers files to or from a master that can
+// resume it.
 func (c *command) isTransfer() bool {
+	return c.out.token != nil && (c.isUpload() || c.name == wire.CmdDownloadFile || c.name == "downloadFile")
+}
+
+func (c *command) isUpload() bool {
 	switch c.name {
-	case wire.CmdUploadFile, wire.CmdUploadDirectory, wire.CmdDownloadFile, "uploadFile", "uploadDirectory", "downloadFile":
-		return c.out.token != nil
+	case wire.CmdUploadFile, wire.CmdUploadDirectory, "uploadFile", "uploadDirectory":
+		return true
 	}
 	return false
+}
+
+// anew reports whether the command is resumed by being done anew: an upload, because what
+// it sent is not in its outbox, and a download that was cut. To send a file again harms
+// nobody; to write one again that was written whole may undo what came after.
+func (c *command) anew() bool {
+	return c.isTransfer() && (c.isUpload() || !closed(c.over) || !c.whole)
 }
 
 // call asks the master something and waits for its answer.

@@ -104,7 +104,7 @@ func serve(ctx context.Context, t wire.Transport, cfg Config, running *table) (a
 	s.read()
 	cancel(errLost)
 	wg.Wait()
-	running.abandon(s, cfg.OrphanTimeout)
+	running.abandon(s)
 	return s.attached, s.err
 }
 

@@ -114,32 +114,44 @@ func (t *table) list() []any {
 	return list
 }
 
-// resume gives a command of an earlier session to s. A transfer is done anew.
+// resume gives a command of an earlier session to s, or does it anew.
 func (t *table) resume(s *session, id string, from int64) error {
 	t.mu.Lock()
 	c := t.commands[id]
 	t.adopt(id)
-	t.mu.Unlock()
-	switch {
-	case c == nil || c.out.token == nil:
+	if c == nil || c.out.token == nil {
+		t.mu.Unlock()
 		return fmt.Errorf("command %s is not kept", id)
-	case !c.isTransfer():
+	}
+	if !c.anew() {
+		t.mu.Unlock()
 		return c.out.resume(s, from)
 	}
-	c.cancel(errLost)
-	t.wg.Go(func() {
-		<-c.over
-		t.mu.Lock()
-		if t.commands[id] != c {
-			t.mu.Unlock()
-			return // it was ended meanwhile
-		}
-		again := t.put(s, id, c.name, c.out.token, c.f)
-		t.mu.Unlock()
-		c.out.close()
-		t.start(again)
-	})
+	waits := c.next != nil
+	c.next = s // the newest session that asks for it
+	t.mu.Unlock()
+	if !waits {
+		c.cancel(errLost)
+		t.wg.Go(func() { t.replace(c) })
+	}
 	return nil
+}
+
+// replace does a command anew once it is over.
+func (t *table) replace(c *command) {
+	<-c.over
+	t.mu.Lock()
+	if t.commands[c.id] != c {
+		t.mu.Unlock()
+		return // it was ended meanwhile
+	}
+	again := t.put(c.next, c.id, c.name, c.out.token, c.f)
+	t.mu.Unlock()
+	c.out.close()
+	t.start(again)
+	if closed(c.next.dead) {
+		t.orphan(again, c.next) // whoever saw it die did not see this command
+	}
 }
 
 // acknowledge forgets the updates of a command up to one; -1 is all of them, and the
@@ -211,21 +223,25 @@ func (t *table) cancel(s *session, why error) <-chan struct{} {
 
 // abandon ends the commands of a lost session after a time, unless a later one resumes
 // them.
-func (t *table) abandon(s *session, after time.Duration) {
+func (t *table) abandon(s *session) {
 	for _, c := range t.of(s) {
-		c.out.lose(s)
-		if after <= 0 {
-			c.cancel(errLost)
-			c.out.close()
-			continue
-		}
-		t.mu.Lock()
-		t.adopt(c.id)
-		var timer *time.Timer
-		timer = time.AfterFunc(after, func() { t.drop(c, &timer) })
-		t.orphaned[c.id] = timer
-		t.mu.Unlock()
+		t.orphan(c, s)
 	}
+}
+
+func (t *table) orphan(c *command, s *session) {
+	c.out.lose(s)
+	if c.cfg.OrphanTimeout <= 0 {
+		c.cancel(errLost)
+		c.out.close()
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.adopt(c.id)
+	var timer *time.Timer
+	timer = time.AfterFunc(c.cfg.OrphanTimeout, func() { t.drop(c, &timer) })
+	t.orphaned[c.id] = timer
 }
 
 // adopt stops the clock of an orphan; the caller holds mu.

@@ -138,6 +138,7 @@ func (r *Running) place(ctx context.Context, c Command, row state.Command) (conn
 		return s, command, err
 	}
 	command.Token = row.ArgsHash
+	r.uploaded = r.uploaded || c.Upload != nil
 	r.ids = append(r.ids, row.ID)
 	b.take()
 	h, have := b.held[row.ID]

@@ -41,6 +41,7 @@ type Running struct {
 	ids      []string
 	named    bool
 	locked   bool            // its locks are held
+	uploaded bool            // files of a worker that would send them again
 	lost     bool            // the connection was, so that the step must be run again
 	past     map[string]*Log // logs of an earlier run of the step, by slug
 	before   state.Properties
@@ -389,6 +390,11 @@ func (r *Running) finish(hidden bool) {
 	r.b.rows.putStep(r.row, "finished")
 	r.b.unreleased = r.ids
 	r.b.release()
+	if r.uploaded {
+		// The worker would send the files again, and what comes now may change them. A
+		// failure to write ends the build by itself.
+		_ = r.b.rows.commit(context.Background())
+	}
 }
 
 func (r *Running) doneText() string {
