@@ -2,6 +2,7 @@ package spec
 
 import (
 	"reflect"
+	"strings"
 
 	star "go.starlark.net/starlark"
 
@@ -35,7 +36,11 @@ func (c *Class) Keys(env *Env, d *star.Dict, subject func(key string) string, pl
 		case "missing-parameter":
 			p.Code = "missing-key"
 		case "old-name":
-			p.Hint = "write " + subject(c.Old[p.Param]) + " = ..."
+			now, value, given := strings.Cut(c.Old[p.Param], " = ")
+			if !given {
+				value = "..."
+			}
+			p.Hint = "write " + subject(now) + " = " + value
 		}
 		p.Pos, p.Subject, p.Param = place(p.Param), subject(p.Param), ""
 		env.Report(p)
