@@ -1,0 +1,381 @@
+package instance
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"buildstar/config"
+	"buildstar/config/prop"
+	"buildstar/latent"
+	"buildstar/state"
+)
+
+// maxStartLog bounds what is kept of what a start says.
+const maxStartLog = 64 << 10
+
+// actor is the life of one worker's instance. One goroutine, run, owns all that is not
+// guarded by mu.
+type actor struct {
+	l    *Ledger
+	name string
+
+	config  Config // in force; of an adopted instance whose worker left: the one it was started by
+	made    Config // the one of the instance
+	machine latent.Machine
+	row     state.Instance // ID 0: none
+	wants   []*want        // in the order of asking
+	backend latent.Backend
+	broken  error // why made cannot be known
+	cancel  context.CancelFunc
+	reason  *Refusal // why the wants that wait are about to be refused
+	until   time.Time
+	life    *time.Timer // Late, Idle or RetryDue
+	check   *time.Timer
+	settled chan struct{} // of a start that goes on; closed when it is Up or Stopping
+	quit    bool
+	over    chan struct{} // closed when a closed machine is at its end
+	calls   sync.WaitGroup
+
+	mu       sync.Mutex
+	mail     []func()
+	signal   chan struct{} // something is in mail; holds one
+	now      Status
+	known    Config // config, for others
+	password prop.Password
+	log      strings.Builder
+}
+
+func newActor(l *Ledger, name string, c Config) *actor {
+	return &actor{l: l, name: name, config: c, known: c, over: make(chan struct{}), signal: make(chan struct{}, 1)}
+}
+
+// post leaves a message. It never waits.
+func (a *actor) post(fn func()) {
+	a.mu.Lock()
+	a.mail = append(a.mail, fn)
+	a.mu.Unlock()
+	select {
+	case a.signal <- struct{}{}:
+	default:
+	}
+}
+
+func (a *actor) empty() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.mail) == 0
+}
+
+// run is the goroutine of the actor. It ends when its worker has left the configuration and
+// nothing is left of it, or when the ledger is closed.
+func (a *actor) run() {
+	defer a.calls.Wait()
+	defer a.end()
+	defer a.disarm()
+	for range a.signal {
+		for {
+			a.mu.Lock()
+			mail := a.mail
+			a.mail = nil
+			a.mu.Unlock()
+			if len(mail) == 0 {
+				break
+			}
+			for _, fn := range mail {
+				fn()
+			}
+		}
+		if a.machine.Closed && a.machine.Call == latent.NoCall {
+			a.end()
+		}
+		idle := a.machine.State == latent.Down && len(a.wants) == 0
+		if a.quit || a.machine.Retired && idle && a.l.leave(a) {
+			if a.cancel != nil {
+				a.cancel()
+			}
+			return
+		}
+	}
+}
+
+// end says that nothing more is to come.
+func (a *actor) end() {
+	if !closed(a.over) {
+		close(a.over)
+	}
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// login is called by others than the actor.
+func (a *actor) login(password string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.now.State == latent.Down:
+		return fmt.Errorf("%w: nothing was started", ErrNotWanted)
+	case a.now.State == latent.Stopping:
+		return fmt.Errorf("%w: it is being stopped", ErrNotWanted)
+	case !a.password.Matches(password):
+		return errors.New("wrong password")
+	}
+	return nil
+}
+
+func (a *actor) status() Status {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.now
+}
+
+func (a *actor) startLog() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.log.String()
+}
+
+// teller returns what adds to the log of a start until that is settled.
+func (a *actor) teller(settled <-chan struct{}) func(string) {
+	return func(text string) {
+		if !closed(settled) {
+			a.say(text)
+		}
+	}
+}
+
+// say is called by the backend, from any goroutine.
+func (a *actor) say(text string) {
+	a.mu.Lock()
+	if room := maxStartLog - a.log.Len(); room > 0 {
+		a.log.WriteString(text[:min(len(text), room)])
+	}
+	a.mu.Unlock()
+	a.post(func() {
+		for _, w := range a.wants {
+			if !w.served && w.Log != nil {
+				w.tell(func() { w.Log(text) })
+			}
+		}
+	})
+}
+
+// keep is what the configuration says of idle instances.
+func keep(c *config.Latent) latent.Keep {
+	switch {
+	case c.BuildWait == 0:
+		return latent.KeepNot
+	case c.BuildWait < 0:
+		return latent.KeepAlways
+	}
+	return latent.KeepTime
+}
+
+// configure takes the worker of the configuration in force.
+func (a *actor) configure(c Config) {
+	a.config = c
+	a.mu.Lock()
+	a.known = c
+	a.mu.Unlock()
+	a.machine.Keep = keep(c.Worker.Latent)
+	if a.machine.Retired {
+		a.feed(latent.Restore)
+	}
+	for _, w := range a.wants {
+		if !w.served && w.fit != asking {
+			w.fit = unknown
+		}
+	}
+	a.serve()
+	if a.outdated() && a.machine.Builds == 0 {
+		a.feed(latent.Unfit)
+	}
+	a.changed()
+}
+
+// close stops the instance, unless builds have it that go on without this master.
+func (a *actor) close() {
+	if slices.ContainsFunc(a.wants, func(w *want) bool { return w.served }) {
+		a.end()
+		return
+	}
+	a.feed(latent.Close)
+}
+
+func (a *actor) retire() { a.feed(latent.Retire) }
+
+// outdated reports whether the configuration would start another instance now.
+func (a *actor) outdated() bool {
+	return a.row.ID != 0 && (a.made.Worker == nil || config.Hash(a.made.Worker.Latent.Backend) != config.Hash(a.config.Worker.Latent.Backend) ||
+		a.made.Worker.Latent.MasterFQDN != a.config.Worker.Latent.MasterFQDN)
+}
+
+// adopt takes over what an earlier master left.
+func (a *actor) adopt(row state.Instance, held []int64, why error) {
+	a.row, a.made, a.broken = row, a.config, why
+	a.mu.Lock()
+	a.password = row.Password
+	a.mu.Unlock()
+	if a.config.Worker != nil {
+		a.machine.Keep = keep(a.config.Worker.Latent)
+	}
+	switch {
+	case row.Handle == "", row.State == state.InstanceStopping, why != nil:
+		a.feed(latent.AdoptLost)
+	default:
+		for _, id := range held {
+			a.wants = append(a.wants, &want{Want: Want{BuildID: id}, served: true, fit: fits})
+			a.machine.Builds++
+		}
+		a.feed(latent.Adopt)
+	}
+}
+
+// want is a build that needs the worker.
+func (a *actor) want(w *want) {
+	a.wants = append(a.wants, w)
+	if a.machine.State == latent.Stopping && a.row.Failures > 0 {
+		a.reason = &Refusal{Reason: "its last instance cannot be stopped: " + a.row.Failure}
+	}
+	a.feed(latent.Want)
+	if a.reason != nil && a.machine.State == latent.Stopping {
+		a.refuse()
+		return
+	}
+	a.phase(w)
+}
+
+// release is a build that does not need it any more. One that was refused has been
+// forgotten already.
+func (a *actor) release(w *want) {
+	i := slices.Index(a.wants, w)
+	if i < 0 {
+		return
+	}
+	a.wants = slices.Delete(a.wants, i, i+1)
+	a.feed(latent.Release)
+	a.serve()
+	if a.machine.Builds == 0 && a.machine.State == latent.Up && a.outdated() {
+		a.feed(latent.Unfit)
+	}
+}
+
+// serve gives the worker to the builds that wait and that it fits. If it builds nothing and
+// fits nobody it is replaced.
+func (a *actor) serve() {
+	if !a.machine.Attached {
+		return
+	}
+	busy, waiting := false, 0
+	for _, w := range a.wants {
+		if !w.served {
+			a.match(w)
+			if w.fit == fits {
+				w.served = true
+				w.end(a.row.Info, nil)
+			}
+		}
+		busy = busy || w.served || w.fit == asking
+		if w.fit == unfit {
+			waiting++
+		}
+	}
+	if !busy && waiting > 0 {
+		a.feed(latent.Unfit)
+	}
+}
+
+// match finds out whether the instance fits a build.
+func (a *actor) match(w *want) {
+	if w.fit != unknown {
+		return
+	}
+	if a.outdated() {
+		w.fit = unfit
+		return
+	}
+	m, asks := a.backend.(latent.Matcher)
+	if !asks {
+		w.fit = unfit
+		if latent.Arguments(a.row.Arguments).Equal(w.Arguments) {
+			w.fit = fits
+		}
+		return
+	}
+	w.fit = asking
+	ref, started := a.ref(), latent.Arguments(a.row.Arguments)
+	a.calls.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), matchTimeout)
+		defer cancel()
+		ok, err := m.Matches(ctx, ref, started, w.Arguments, w.Properties)
+		a.post(func() { a.matched(w, ref.Attempt, ok, err) })
+	})
+}
+
+// matchTimeout bounds the question whether an instance serves a build.
+const matchTimeout = 10 * time.Second
+
+func (a *actor) matched(w *want, id int64, ok bool, err error) {
+	switch {
+	case a.row.ID != id:
+		w.fit = unknown // it was about another instance
+	case ok && err == nil:
+		w.fit = fits
+	default:
+		w.fit = unfit
+		if err != nil {
+			a.l.o.Logger.Warn("ask whether an instance serves a build", "worker", a.name, "build", w.BuildID, "error", err)
+		}
+	}
+	a.serve()
+}
+
+// refuse answers all builds that wait; each is a Release.
+func (a *actor) refuse() {
+	why := a.reason
+	if why == nil {
+		why = &Refusal{Reason: "the master is shutting down", Blameless: true}
+		if a.machine.Retired {
+			why.Reason = fmt.Sprintf("worker %q left the configuration", a.name)
+		}
+	}
+	var refused []*want
+	a.wants = slices.DeleteFunc(a.wants, func(w *want) bool {
+		if w.served {
+			return false
+		}
+		refused = append(refused, w)
+		return true
+	})
+	for _, w := range refused {
+		if why.Cannot && w != refused[0] { // which the start was for; the others may fare better
+			a.wants = append(a.wants, w)
+			continue
+		}
+		w.end(a.row.Info, why)
+		a.feed(latent.Release)
+	}
+}
+
+// password is a random one (docs/requirements.md B3).
+func randomPassword() prop.Password {
+	const letters = "abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+	b := make([]byte, 20)
+	rand.Read(b)
+	for i, c := range b {
+		b[i] = letters[int(c)%len(letters)]
+	}
+	return prop.Password(b)
+}

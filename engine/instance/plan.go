@@ -1,0 +1,108 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"buildstar/latent"
+	"buildstar/state"
+)
+
+// listTimeout bounds the question what a provider runs.
+const listTimeout = time.Minute
+
+// Stray is an instance that a provider runs for this master and the ledger does not know.
+type Stray struct {
+	Kind string
+	Ref  latent.Ref
+	stop func(ctx context.Context) error
+}
+
+// Plan asks every provider of the configuration, and of the instances there are, what it
+// runs, and returns what the ledger does not know. The error says which could not be asked;
+// the others count nevertheless.
+func (l *Ledger) Plan(ctx context.Context) (strays []Stray, err error) {
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	seen := map[string]bool{}
+	var errs []error
+	for _, c := range l.configs() {
+		kind := c.Worker.Latent.Backend.Kind()
+		p, err := c.params()
+		var b latent.Backend
+		if err == nil {
+			b, err = p.Open(l.o.Env)
+		}
+		lister, ok := b.(latent.Lister)
+		if err != nil || !ok {
+			errs = append(errs, err)
+			continue
+		}
+		refs, err := lister.List(ctx)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("list the instances of worker %q: %w", c.Worker.Name, err))
+			continue
+		}
+		known, err := l.known(ctx) // after the list: rows come before instances
+		if err != nil {
+			return nil, err
+		}
+		for _, ref := range refs {
+			if at := kind + " " + ref.Handle; !seen[at] && !known[kind+fmt.Sprint(" #", ref.Attempt)] && !known[at] {
+				seen[at] = true
+				strays = append(strays, Stray{Kind: kind, Ref: ref, stop: func(ctx context.Context) error { return b.Stop(ctx, ref, false) }})
+			}
+		}
+	}
+	return strays, errors.Join(errs...)
+}
+
+// Reap stops what Plan finds, and returns what it stopped.
+func (l *Ledger) Reap(ctx context.Context) (stopped []Stray, err error) {
+	strays, err := l.Plan(ctx)
+	errs := []error{err}
+	for _, s := range strays {
+		ctx, cancel := context.WithTimeout(ctx, l.o.StopTimeout)
+		err := s.stop(ctx)
+		cancel()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("stop %s instance %s: %w", s.Kind, s.Ref.Handle, err))
+			continue
+		}
+		l.o.Logger.Warn("stopped an instance that the ledger does not know", "kind", s.Kind, "handle", s.Ref.Handle, "worker", s.Ref.Worker)
+		stopped = append(stopped, s)
+	}
+	return stopped, errors.Join(errs...)
+}
+
+// configs returns the workers that there are.
+func (l *Ledger) configs() (cs []Config) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, a := range l.actors {
+		a.mu.Lock()
+		if a.known.Worker != nil {
+			cs = append(cs, a.known)
+		}
+		a.mu.Unlock()
+	}
+	return cs
+}
+
+// known returns the handles, and the ids, of the instances in the ledger.
+func (l *Ledger) known(ctx context.Context) (map[string]bool, error) {
+	known := map[string]bool{}
+	err := l.o.Store.View(ctx, func(tx state.ReadTx) error {
+		rows, err := tx.Instances(state.Where("gone_at", nil))
+		for _, r := range rows {
+			known[r.Kind+fmt.Sprint(" #", r.ID)] = true
+			if r.Handle != "" {
+				known[r.Kind+" "+r.Handle] = true
+			}
+		}
+		return err
+	})
+	return known, err
+}
