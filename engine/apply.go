@@ -100,6 +100,7 @@ func (m *Master) commit(p prepared) Reloaded {
 	m.locks.Configure(next.snapshot.Locks)
 	m.dist.Configure(next.snapshot, next.builders)
 	m.fleet.configure(last, next)
+	m.instances.configure(next)
 	m.locals.configure(next.snapshot)
 	m.doors.commit(p.doors)
 	p.parts.commit()

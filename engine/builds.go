@@ -30,6 +30,7 @@ type active struct {
 	start dist.Start
 	row   state.Build
 	build *run.Build         // nil until its row is open
+	lease *lease             // of a latent worker; nil: of another
 	early []func(*run.Build) // what was asked of it before
 }
 
@@ -64,6 +65,7 @@ func (m *Master) start(s dist.Start) {
 
 // build is the goroutine of one build.
 func (m *Master) build(a *active) {
+	defer a.giveBack()
 	defer m.builds.remove(a)
 	order, err := m.open(a)
 	if err != nil {
@@ -84,10 +86,19 @@ func (m *Master) build(a *active) {
 func (m *Master) carry(a *active, order run.Order) {
 	outcome := a.build.Run(m.hard)
 	if outcome.Suspended {
+		a.lease = nil // the next master's
 		return
 	}
 	m.finish(a, order, outcome)
+	a.giveBack() // before the next build comes, so that it gets another instance if it must
 	m.dist.Finished(a.start.Ticket)
+}
+
+// giveBack ends the use of a latent worker.
+func (a *active) giveBack() {
+	if a.lease != nil {
+		a.lease.end()
+	}
 }
 
 // open claims the request and opens the build's row. If a reload replaces the
@@ -95,7 +106,7 @@ func (m *Master) carry(a *active, order run.Order) {
 func (m *Master) open(a *active) (run.Order, error) {
 	for {
 		now := m.current.Load()
-		order, err := m.openWith(now, a.start)
+		order, err := m.openWith(now, a)
 		if !errors.Is(err, dist.ErrOldGeneration) {
 			return order, err
 		}
@@ -109,22 +120,32 @@ func (m *Master) open(a *active) (run.Order, error) {
 }
 
 // openWith opens a build of a configuration and gathers what it needs.
-func (m *Master) openWith(now *applied, s dist.Start) (run.Order, error) {
+func (m *Master) openWith(now *applied, a *active) (run.Order, error) {
+	s := a.start
 	builder, w := now.snapshot.Builder(s.Builder), now.snapshot.Worker(s.Worker)
 	if builder == nil || w == nil {
 		return run.Order{}, fmt.Errorf("open build: the configuration no longer has builder %q and worker %q", s.Builder, s.Worker)
 	}
-	session := m.fleet.session(s.Worker)
-	if session == nil {
+	session, life := m.fleet.session(s.Worker), ""
+	switch {
+	case w.Latent != nil: // it is started, or found, by the build
+	case session == nil:
 		return run.Order{}, fmt.Errorf("open build: worker %q is no longer connected", s.Worker)
+	default:
+		life = session.Info().Life
 	}
-	o, err := dist.Open(m.hard, m.o.Store, s, now.workers[s.Worker].ID, now.generation, session.Info().Life)
+	o, err := dist.Open(m.hard, m.o.Store, s, now.workers[s.Worker].ID, now.generation, life)
 	if err != nil {
 		return run.Order{}, err
 	}
 	m.locks.Label(s.Ticket, fmt.Sprintf("%s #%d", s.Builder, o.Build.Number), o.Build.ID)
 	order := m.order(now.snapshot, s, o, now.projects[builder.Project], now.snapshot.Master.ResumeTimeout)
-	order.Session = session
+	if w.Latent != nil {
+		a.lease = &lease{x: m.instances, a: a, applied: now, worker: w}
+		order.Instances = a.lease
+	} else {
+		order.Session = session
+	}
 	return order, nil
 }
 
@@ -161,6 +182,27 @@ func (b *builds) opened(a *active, row state.Build, build *run.Build) {
 	if b.closed {
 		a.interrupt()
 	}
+}
+
+// outlives says that a build goes on with the next master: its worker is a process of this
+// life.
+func (b *builds) outlives(a *active, life string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a.row.WorkerLife = life
+}
+
+// held calls fn with the builds that run on a worker. None ends meanwhile.
+func (b *builds) held(worker string, fn func(ids []int64)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var ids []int64
+	for id, a := range b.byID {
+		if a.start.Worker == worker {
+			ids = append(ids, id)
+		}
+	}
+	fn(ids)
 }
 
 // interrupt ends what the master does for a build because the master ends: the build, or

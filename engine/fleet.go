@@ -57,6 +57,8 @@ func (m *Master) Login(name, password string) error {
 		return fmt.Errorf("%w %q: the configuration has no such worker", conn.ErrUnknownWorker, name)
 	case w.Local:
 		return fmt.Errorf("%w %q: it is a LocalWorker, which runs inside the master", conn.ErrUnknownWorker, name)
+	case w.Latent != nil:
+		return m.instances.login(name, password)
 	}
 	want, err := a.password(w)
 	switch {
@@ -115,6 +117,7 @@ func (f *fleet) serve(s conn.Session) {
 			mb.status.Settling = false
 		}
 	})
+	f.m.instances.ledger.Attached(s.Name())
 	select {
 	case <-s.Leaving():
 		f.m.leaves(s)
@@ -127,6 +130,7 @@ func (f *fleet) serve(s conn.Session) {
 			mb.status.ChangedAt = state.Now()
 		}
 	})
+	f.m.instances.ledger.Lost(s.Name())
 	f.m.recordWorker(s.Name(), func(row *state.Worker) { row.Connected = false }, "disconnected")
 }
 
@@ -275,6 +279,9 @@ func (f *fleet) adopt(last, next *applied) map[conn.Session]string {
 				f.leaving[name] = mb.gone
 			}
 			f.dismiss(out, name, mb, "the worker left the configuration")
+		case (now.Latent == nil) != (before.Latent == nil):
+			f.dismiss(out, name, mb, "it is started in another way now")
+		case now.Latent != nil: // an instance keeps its password as long as it lives (D1 pain 6)
 		case !sameLogin(last, next, before, now) || now.Local != before.Local:
 			f.dismiss(out, name, mb, "the password of the worker changed")
 		case now.Local && now.Workdir != before.Workdir:
@@ -287,6 +294,7 @@ func (f *fleet) adopt(last, next *applied) map[conn.Session]string {
 			mb = &member{gone: f.leaving[name]} // a session of it may still be ending
 			delete(f.leaving, name)
 			f.members[name] = mb
+			mb.status.Instance = f.m.instances.status(name)
 			mb.status.ChangedAt = row.ChangedAt
 			mb.status.Paused, mb.status.PauseReason = row.Paused, row.PauseReason
 			mb.status.PausedBy, mb.status.PausedAt = row.PausedBy, row.PausedAt

@@ -148,6 +148,16 @@ func (ds *doors) commit(o opening) {
 	}
 }
 
+// addr is where the listener of an entry of the configuration listens; nil if none does.
+func (ds *doors) addr(l config.Listen) *net.TCPAddr {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	if d := ds.open[doorKey(l)]; d != nil {
+		return d.listener.Addr().(*net.TCPAddr)
+	}
+	return nil
+}
+
 func (ds *doors) addrs() []net.Addr {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()

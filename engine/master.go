@@ -53,6 +53,9 @@ type Options struct {
 	// MailBackoff is how long a mail waits after its n-th failure, from 1; nil: a minute,
 	// doubling to an hour.
 	MailBackoff func(n int) time.Duration
+	// StopBackoff is how long the n-th failed stop of an instance waits for the next; nil:
+	// 1, 2, 4 ... s, at most 5 minutes.
+	StopBackoff func(failures int64) time.Duration
 	// Ping is how often a silent worker is asked for a sign of life; 0: every 30 s.
 	Ping time.Duration
 }
@@ -73,6 +76,7 @@ type Master struct {
 	missing    *missing
 	schedulers *schedulers
 	sources    *sources
+	instances  *instances
 
 	epoch   int64
 	kept    []state.Build // builds of the last run that may go on
@@ -127,6 +131,7 @@ func New(o Options) *Master {
 	m.missing = newMissing(m)
 	m.schedulers = newSchedulers(m)
 	m.sources = newSources(m)
+	m.instances = newInstances(m)
 	m.current.Store(&applied{snapshot: config.New(config.Snapshot{})})
 	return m
 }
@@ -173,6 +178,7 @@ func (m *Master) Run(ctx context.Context) error {
 		failed(err)
 	} else {
 		close(m.ready)
+		wg.Go(func() { m.instances.run(services) })
 	}
 	<-ctx.Done()
 	m.shutdown()
@@ -191,6 +197,9 @@ func (m *Master) begin(ctx context.Context) error {
 	m.mend(ctx)
 	if err := m.reconcile(ctx); err != nil {
 		return fmt.Errorf("close what the last run left open: %w", err)
+	}
+	if err := m.instances.begin(); err != nil {
+		return err
 	}
 	m.server = conn.NewServer(m, conn.Options{Logger: m.log, Epoch: fmt.Sprint("s", m.epoch), PingInterval: m.o.Ping})
 	return nil

@@ -69,6 +69,9 @@ func (m *Master) reconcile(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("register the master: %w", err)
 		}
+		if err := m.instances.name(tx); err != nil {
+			return fmt.Errorf("name the master: %w", err)
+		}
 		orphans, m.kept = nil, nil
 		if err := m.recall(tx, &orphans); err != nil {
 			return err

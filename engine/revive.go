@@ -43,13 +43,14 @@ func (m *Master) revive(ctx context.Context, now *config.Snapshot) error {
 		b.mu.Lock()
 		b.byTicket[a.start.Ticket], b.byRequest[row.RequestID], b.byID[row.ID] = a, a, a
 		b.wg.Go(func() {
+			defer a.giveBack()
 			defer b.remove(a)
 			m.carry(a, order)
 		})
 		b.mu.Unlock()
 	}
 	m.kept = nil
-	return nil
+	return m.instances.adopt(ctx, &old)
 }
 
 // giveBack ends a build that cannot go on, as RETRY.
@@ -134,7 +135,11 @@ func (m *Master) recallBuild(ctx context.Context, old *memories, row state.Build
 	start := dist.Start{Ticket: revivedTickets | run.Ticket(row.ID), Request: request, Builder: builder.Name, Worker: w.Name}
 	order := m.order(snapshot, start, opened, builderRow.ProjectID, old.now.Master.ResumeTimeout)
 	order.Past = past
-	return &active{start: start, row: row}, order, nil
+	a := &active{start: start, row: row}
+	if w.Latent != nil {
+		a.lease = &lease{x: m.instances, release: func() { m.instances.ledger.Release(w.Name, row.ID) }}
+	}
+	return a, order, nil
 }
 
 // memories are the configurations that builds started with.

@@ -33,6 +33,7 @@ func (m *Master) shutdown() {
 	if !m.builds.wait(grace) {
 		m.log.Warn("builds did not end in time; they are left to the next start", "builds", m.builds.count())
 	}
+	m.instances.close(m.log)
 	m.hurry()
 	stopping, cancel := context.WithTimeout(context.Background(), localPatience)
 	defer cancel()

@@ -140,8 +140,8 @@ func (d *decision) candidates(b *Builder) {
 }
 
 // choose returns the worker for a request: not the one it was lost with if there
-// is another, then the one with the fewest builds, then the one whose newest build
-// is the oldest, then the first in the builder's list.
+// is another, then the one with the fewest builds, then one that need not be started,
+// then the one whose newest build is the oldest, then the first in the builder's list.
 func (d *decision) choose(free []*Worker, r *Request) *Worker {
 	var best *Worker
 	for _, w := range free {
@@ -158,6 +158,9 @@ func (d *decision) better(w, best *Worker, r *Request) bool {
 	}
 	if a, b := d.load(w), d.load(best); a != b {
 		return a < b
+	}
+	if a, b := w.cold(), best.cold(); a != b {
+		return b
 	}
 	return d.last(w) < d.last(best)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"buildstar/engine/run"
+	"buildstar/latent"
 )
 
 // closed is a gate that keeps a builder from a worker, without words: most
@@ -34,6 +35,8 @@ func (d *decision) master() (closed, bool) {
 func (d *decision) gates(b *Builder, w *Worker, why *closed) bool {
 	code := ""
 	switch {
+	case w.cold():
+		code = w.cannotStart()
 	case !w.Connected:
 		code = "not-connected"
 	case w.Settling:
@@ -82,6 +85,17 @@ func (d *decision) gates(b *Builder, w *Worker, why *closed) bool {
 	return ok
 }
 
+// cannotStart is the gate of a latent worker that is not connected, or "".
+func (w *Worker) cannotStart() string {
+	switch {
+	case w.Instance.Failure != "":
+		return "stop-failing"
+	case w.Instance.Full != "" && w.Instance.State == latent.Down && len(w.Running) == 0:
+		return "instance-cap"
+	}
+	return ""
+}
+
 // reason puts a closed gate into words.
 func (c *closed) reason() Reason {
 	r := Reason{Code: c.code, Worker: c.name}
@@ -97,6 +111,12 @@ func (c *closed) reason() Reason {
 		if c.worker.ChangedAt == 0 {
 			r.Text = fmt.Sprintf("worker %q was never connected", c.name)
 		}
+	case "stop-failing":
+		r.Text = fmt.Sprintf("the last instance of worker %q cannot be stopped: %s", c.name, c.worker.Instance.Failure)
+		r.Unblock, r.Since = "its provider says that it is gone; the stop is tried again and again", c.worker.Instance.Since
+	case "instance-cap":
+		r.Text = fmt.Sprintf("worker %q cannot be started: %s", c.name, c.worker.Instance.Full)
+		r.Unblock = "an instance that counts for the cap goes, or the configuration is changed"
 	case "settling":
 		r.Text = fmt.Sprintf("worker %q is ending what an earlier build left running", c.name)
 		r.Unblock, r.Since = "the worker answered", c.worker.ChangedAt

@@ -41,7 +41,7 @@ func (d *Distributor) configure(s *config.Snapshot, ids map[string]int64) {
 		if have == nil {
 			have = &Worker{Name: w.Name}
 		}
-		have.MaxBuilds, have.Locks = w.MaxBuilds, w.Locks
+		have.MaxBuilds, have.Locks, have.Latent = w.MaxBuilds, w.Locks, w.Latent != nil
 		workers[w.Name] = have
 	}
 	d.workers = workers
@@ -61,6 +61,7 @@ type Status struct {
 	PausedAt            state.Time
 	Graceful            bool
 	Quarantine          state.Quarantine
+	Instance            Instance
 }
 
 // SetWorker says how a worker is now.
@@ -72,7 +73,7 @@ func (d *Distributor) SetWorker(name string, s Status) {
 		}
 		w.Connected, w.Settling, w.ChangedAt, w.Graceful = s.Connected, s.Settling, s.ChangedAt, s.Graceful
 		w.Paused, w.PauseReason, w.PausedBy, w.PausedAt = s.Paused, s.PauseReason, s.PausedBy, s.PausedAt
-		w.Quarantine = s.Quarantine
+		w.Quarantine, w.Instance = s.Quarantine, s.Instance
 		d.mark(name)
 		d.drain(w)
 	})

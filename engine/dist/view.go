@@ -5,6 +5,7 @@ import (
 
 	"buildstar/config"
 	"buildstar/engine/run"
+	"buildstar/latent"
 	"buildstar/state"
 )
 
@@ -60,12 +61,26 @@ type Worker struct {
 	Graceful    bool // will exit when idle
 	Quarantine  state.Quarantine
 
+	Latent   bool // it is started when a build needs it
+	Instance Instance
+
 	MaxBuilds int // 0: no limit
 	Locks     config.LockAccesses
 	Running   []Place
 	drained   bool   // Options.Drained was told
 	LastUsed  uint64 // order in which workers got their newest build; 0: never
 }
+
+// Instance is that of a latent worker.
+type Instance struct {
+	State   latent.State
+	Since   state.Time
+	Failure string // why it cannot be stopped
+	Full    string // the cap that keeps a new one from being started
+}
+
+// cold reports whether a build on the worker would have to wait for an instance.
+func (w *Worker) cold() bool { return w.Latent && !w.Connected }
 
 // holds returns the locks that a build of b on w holds from its start.
 func holds(b *Builder, w *Worker) config.LockAccesses {

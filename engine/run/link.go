@@ -108,7 +108,11 @@ func (b *Build) watch(ctx, over context.Context) {
 		s := b.contact.session
 		b.mu.Unlock()
 		if s == nil {
-			if !b.seek(ctx, over) {
+			if !b.awaitFirst(over) {
+				b.overOrStopped(ctx)
+				return
+			}
+			if !b.here() && !b.seek(ctx, over) {
 				return
 			}
 			continue
@@ -125,6 +129,32 @@ func (b *Build) watch(ctx, over context.Context) {
 			return
 		}
 	}
+}
+
+// awaitFirst waits while the worker is being started. It returns false if over ended before
+// there was a session.
+func (b *Build) awaitFirst(over context.Context) bool {
+	for b.o.Instances != nil && b.o.Past == nil {
+		b.mu.Lock()
+		s, away, changed := b.contact.session, b.contact.away, b.contact.changed
+		b.mu.Unlock()
+		if s != nil || away != "" {
+			break
+		}
+		select {
+		case <-changed:
+		case <-over.Done():
+			return false
+		}
+	}
+	return true
+}
+
+// here reports whether the worker has a session.
+func (b *Build) here() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.contact.session != nil
 }
 
 // seek waits for the worker.

@@ -18,7 +18,9 @@ type Order struct {
 	Logs    state.LogStore
 	Locks   *Locks
 	Logger  *slog.Logger
-	Session conn.Session // of the worker; nil for a build that goes on
+	Session conn.Session // of the worker; nil for a build that goes on, and with Instances
+	// Instances starts the worker; nil: it is there.
+	Instances Instances
 	// Link is where the next session comes from; nil: the build ends with its connection.
 	Link Link
 	// ResumeTimeout is how long the worker may be away.

@@ -22,6 +22,11 @@ func (p *preparation) Common() *Common { return &p.common }
 func (p *preparation) Run(ctx context.Context, r *Running) (config.Result, error) {
 	b := r.b
 	r.Describe("preparing worker "+b.o.Worker.Name, "worker "+b.o.Worker.Name+" ready")
+	if b.o.Instances != nil && b.o.Past == nil {
+		if result, err := p.substantiate(ctx, r); err != nil {
+			return result, err
+		}
+	}
 	if err := b.within(ctx, "set the properties of the build", func(ctx context.Context) error {
 		return b.props.fill(ctx, &b.o, b.worker())
 	}); err != nil {

@@ -44,7 +44,10 @@ func (t *Table) SourceStamp(codebase string) (prop.SourceStamp, bool) {
 
 // Fact implements prop.Props.
 func (t *Table) Fact(name string) (any, bool) {
-	if v, ok := t.facts[name]; ok {
+	t.mu.RLock()
+	facts := t.facts
+	t.mu.RUnlock()
+	if v, ok := facts[name]; ok {
 		return v, true
 	}
 	return nil, factsAlways[name]
@@ -133,6 +136,23 @@ func changeValues(changes []state.Change, codebase string) (values []any) {
 // fill sets the rest, rendering what the user gave as renderables. Those see what
 // was set before them, and the build's number and worker.
 func (t *Table) fill(ctx context.Context, o *Order, info conn.WorkerInfo) error {
+	return t.fillIn(ctx, o, info, false)
+}
+
+// fillEarly is fill for a worker that is yet to be started: properties of the builder that
+// cannot be rendered without it are left out.
+func (t *Table) fillEarly(ctx context.Context, o *Order) error {
+	return t.fillIn(ctx, o, conn.WorkerInfo{}, true)
+}
+
+// learn sets what the worker said about itself.
+func (t *Table) learn(facts map[string]any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.facts = facts
+}
+
+func (t *Table) fillIn(ctx context.Context, o *Order, info conn.WorkerInfo, early bool) error {
 	own := make(map[string]any, 8)
 	own["buildnumber"] = o.Row.Number
 	if len(o.Buildset.SourceStamps) == 1 {
@@ -151,6 +171,9 @@ func (t *Table) fill(ctx context.Context, o *Order, info conn.WorkerInfo) error 
 		values := make(map[string]any, len(set.from))
 		for name, tpl := range set.from {
 			v, err := tpl.Render(ctx, t)
+			if err != nil && early && ctx.Err() == nil {
+				continue
+			}
 			if err != nil {
 				return fmt.Errorf("render property %q of builder %q: %w", name, o.Builder.Name, err)
 			}

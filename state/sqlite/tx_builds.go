@@ -31,8 +31,8 @@ func (t *tx) PutBuild(b state.Build, verb string) error {
 	if !b.Complete {
 		b.Results = config.Unfinished
 	}
-	err := t.change("build", b.ID, `UPDATE builds SET worker_id=?, started_at=?, complete_at=?, complete=?, locks_duration=?, state_string=?, results=?, stop_reason=?, locked=? WHERE id=?`,
-		b.WorkerID, int64(b.StartedAt), int64(b.CompleteAt), b.Complete, b.LocksDuration, b.StateString, int64(b.Results), b.StopReason, b.Locked, b.ID)
+	err := t.change("build", b.ID, `UPDATE builds SET worker_id=?, started_at=?, complete_at=?, complete=?, locks_duration=?, state_string=?, results=?, stop_reason=?, worker_life=?, locked=? WHERE id=?`,
+		b.WorkerID, int64(b.StartedAt), int64(b.CompleteAt), b.Complete, b.LocksDuration, b.StateString, int64(b.Results), b.StopReason, b.WorkerLife, b.Locked, b.ID)
 	if err != nil {
 		return err
 	}
