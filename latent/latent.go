@@ -36,7 +36,7 @@ type Params interface {
 	config.Backend // Kind is the name of the backend: "docker"
 	// Render returns the arguments of an instance for a build, those that make instances
 	// differ: an instance serves a build only if its Arguments are equal. An error is the
-	// build's fault (A9.6) and need not wrap CannotSubstantiate.
+	// build's fault (A9.6) and need not wrap ErrCannotSubstantiate.
 	Render(ctx context.Context, p prop.Props) (Arguments, error)
 	// Varies reports whether Render depends on the properties
 	// (builds_may_be_incompatible, A9.14).
@@ -122,7 +122,7 @@ type Started struct {
 // Start, Stop and Check. Calls end soon after ctx does; they have deadlines.
 type Backend interface {
 	// Start starts an instance. It need not wait for the worker to connect. An error that
-	// wraps [CannotSubstantiate] is the build's fault (A9.6), all others are the
+	// wraps [ErrCannotSubstantiate] is the build's fault (A9.6), all others are the
 	// infrastructure's (A9.5). After an error, and after ctx ended, Stop is called.
 	Start(ctx context.Context, in Launch) (Started, error)
 	// Stop destroys the instance, and returns once it is gone (fast: once it is certain
@@ -151,17 +151,17 @@ type Lister interface {
 	List(ctx context.Context) ([]Ref, error)
 }
 
-// CannotSubstantiate is wrapped by errors of Start that are the fault of the build: its
+// ErrCannotSubstantiate is wrapped by errors of Start that are the fault of the build: its
 // properties made an image name of nothing, say. The build ends EXCEPTION with the reason;
 // the worker is not to blame.
-var CannotSubstantiate = errors.New("the build cannot have this worker")
+var ErrCannotSubstantiate = errors.New("the build cannot have this worker")
 
-// Cannotf returns an error that wraps CannotSubstantiate and reads as the text.
+// Cannotf returns an error that wraps ErrCannotSubstantiate and reads as the text.
 func Cannotf(format string, args ...any) error { return &cannot{fmt.Errorf(format, args...)} }
 
 type cannot struct{ error }
 
-func (c *cannot) Is(target error) bool { return target == CannotSubstantiate }
+func (c *cannot) Is(target error) bool { return target == ErrCannotSubstantiate }
 func (c *cannot) Unwrap() error        { return c.error }
 
 // Address is host:port, with brackets around an IPv6 address.

@@ -27,6 +27,9 @@ func (e *evaluation) predeclared() star.StringDict {
 		"math":      math.Module,
 		"path":      pathModule,
 		"basedir":   star.String(e.opts.Basedir),
+
+		"cannot_substantiate":  refuse("cannot_substantiate", true),
+		"fail_to_substantiate": refuse("fail_to_substantiate", false),
 	}
 	for _, m := range e.opts.Modules {
 		names[m.Name] = m.Value(e.env)

@@ -151,8 +151,6 @@ var pythonNames = map[string]string{
 	"sys":               "Starlark has no sys",
 	"BuildSlave":        "since Buildbot 0.9 its name is Worker: write worker.Worker(name, password)",
 	"buildslave":        "since Buildbot 0.9 its name is worker: write worker.Worker(name, password)",
-	"status":            "since Buildbot 0.9 it is reporters: write reporters.MailNotifier(...)",
-	"mail":              "since Buildbot 0.9 it is reporters: write reporters.MailNotifier(...)",
 	"open":              "use read_file(path)",
 	"isinstance":        `compare type(x) with "string", "int", "list" or "dict"`,
 	"datetime":          "use numbers of seconds, or strings such as \"10m\"",

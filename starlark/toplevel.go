@@ -63,10 +63,7 @@ var topLevelClass = &spec.Class{
 	New: func() any {
 		return &topLevel{Title: "Buildbot", TitleURL: "http://buildbot.net/", ResumeTimeout: 10 * time.Minute}
 	},
-	Old: map[string]string{
-		"slaves": "workers", "slavePortnum": "protocols = {'msgpack_experimental_v7': {'port': ...}}", "status": "services",
-		"mergeRequests": "collapseRequests", "projectName": "title", "projectURL": "titleURL",
-	},
+	Old: map[string]string{"slaves": "workers"},
 	Unsupported: map[string]string{
 		"db": "remove it: everything is kept in state.sqlite in the basedir", "db_url": "remove it: everything is kept in state.sqlite in the basedir",
 		"buildbotNetUsageData": "remove it: nothing is ever reported to anybody",
@@ -76,7 +73,9 @@ var topLevelClass = &spec.Class{
 		"validation": "", "logCompressionMethod": "", "logCompressionLimit": "", "logMaxSize": "",
 		"logMaxTailSize": "", "logEncoding": "", "changeHorizon": "", "logHorizon": "", "buildHorizon": "",
 		"caches": "", "buildCacheSize": "", "changeCacheSize": "", "eventHorizon": "", "debugPassword": "",
-		"reporters": "write c['services'] = ...",
+		"slavePortnum":  "write c['protocols'] = {'msgpack_experimental_v7': {'port': ...}}",
+		"mergeRequests": "the key is collapseRequests now",
+		"reporters":     "the key is services", "status": "the key is services now", "projectName": "the key is title now", "projectURL": "the key is titleURL now",
 	},
 }
 
@@ -211,31 +210,19 @@ func (r root) keys(class *spec.Class, prefix string, d *star.Dict) any {
 		func(key string) prop.Pos { return r.place(full(key)) })
 }
 
+// oldKeys are keys of Buildbot 0.8 whose value is meant for another key.
+var oldKeys = map[string]string{"slaves": "workers", "slavePortnum": "protocols"}
+
 // misspelled reports whether another key was reported that stands for this one.
 func (r root) misspelled(key string) bool {
 	return slices.ContainsFunc(r.e.env.Problems(), func(p prop.Problem) bool {
-		for old, now := range topLevelClass.Old {
-			if now, _, _ = strings.Cut(now, " = "); now == key && p.Subject == r.subject(old) {
+		for old, now := range oldKeys {
+			if now == key && p.Subject == r.subject(old) {
 				return true
 			}
 		}
 		return p.Code == "unknown-key" && p.Hint == fmt.Sprintf("did you mean %q?", key)
 	})
-}
-
-// oneOfEach refuses a second reporter of a class: a mail about a missing worker goes out
-// once (docs/requirements.md A4.4).
-func (r root) oneOfEach(services []config.Reporter) {
-	first := make(map[string]prop.Pos)
-	for _, s := range services {
-		at, twice := first[s.Type()]
-		if twice {
-			r.e.report(prop.Problem{Code: "bad-value", Pos: s.Pos(), Subject: "reporters." + s.Type(),
-				Text: fmt.Sprintf("there is one at %s already, and each mail goes out once", at), Hint: "remove one; extraRecipients=[...] sends to more people"})
-			continue
-		}
-		first[s.Type()] = s.Pos()
-	}
 }
 
 // read reads the top level into a Master.
@@ -246,7 +233,6 @@ func (r root) read(d *star.Dict) (*topLevel, config.Master) {
 		Secrets: top.SecretsProviders, Reporters: top.Services, Properties: top.Properties, CollapseRequests: top.CollapseRequests == nil || *top.CollapseRequests,
 		ResumeTimeout: top.ResumeTimeout,
 	}
-	r.oneOfEach(top.Services)
 	m.CodebaseGenerator, m.RevLink = r.readChangeFunctions(top)
 	if top.WWW != nil {
 		m.WWW = r.readWWW(top.WWW)
@@ -298,6 +284,24 @@ func (r root) tls(key string, p *msgpack) {
 		r.problem("bad-value", key+".tls_cert", "the port names a certificate already", "write one of them")
 	}
 	p.Port.TLS = &config.TLS{Cert: p.TLSCert, Key: p.TLSKey}
+}
+
+// empty reports a list that must be empty for now. What is in it was not
+// supported either, and is reported then.
+func (r root) empty(key string, v star.Value) {
+	switch v := v.(type) {
+	case nil, star.NoneType, *spec.Placeholder:
+		return
+	case star.Indexable:
+		for i := range v.Len() {
+			if _, bad := v.Index(i).(*spec.Placeholder); !bad {
+				r.problem("not-supported", key, "not supported yet", "leave it empty")
+				return
+			}
+		}
+		return
+	}
+	r.problem("not-supported", key, "not supported yet", "leave it empty")
 }
 
 // ports reports an address that is used twice.

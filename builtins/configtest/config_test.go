@@ -13,13 +13,14 @@ import (
 	"buildstar/builtins/worker"
 	"buildstar/config"
 	"buildstar/internal/evalcase"
+	"buildstar/latent/script"
 	"buildstar/starlark"
 	"buildstar/starlark/call"
 	"buildstar/starlark/spec"
 )
 
 var options = starlark.Options{
-	Modules:  []*spec.Module{worker.Module, steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module, reporters.Module},
+	Modules:  []*spec.Module{worker.Module.With(script.Worker), steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module, reporters.Module},
 	Function: call.Renderable,
 	Timeout:  5 * time.Minute,
 }

@@ -19,7 +19,7 @@ var Module = &spec.Module{
 		Interpolate, Property, Secret, Transform, Renderer, FlattenList,
 		ShellArg, StringParameter, TextParameter, IntParameter, BooleanParameter, FixedParameter, ChoiceStringParameter,
 		UserNameParameter, CodebaseParameter, RevlinkMatch,
-		GitCredentialOptions, GitCredentialInputRenderer,
+		GitCredentialOptions, GitCredentialInputRenderer, InstanceCap,
 	},
 	Values:      values(),
 	Unsupported: unsupported,

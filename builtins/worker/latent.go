@@ -50,7 +50,7 @@ func Renamed() map[string]string { return maps.Clone(renamed) }
 
 // LatentNode makes the node of a latent worker. A nil password is a random one for each
 // instance. varies is whether an instance may not serve every build.
-func (l *Latent) LatentNode(c *spec.Call, class, name string, password *prop.Password, backend config.Backend, varies bool) *config.Worker {
+func (l *Latent) LatentNode(c *spec.Call, class, name string, password *prop.Credential, backend config.Backend, varies bool) *config.Worker {
 	checkName(c, name)
 	if l.MasterFQDN != "" {
 		if _, _, err := latent.SplitMaster(l.MasterFQDN); err != nil {
@@ -59,10 +59,10 @@ func (l *Latent) LatentNode(c *spec.Call, class, name string, password *prop.Pas
 	}
 	n := l.node(c, class, name)
 	if password != nil {
-		if *password == "" {
+		if !password.IsSet() {
 			c.Problem("bad-value", "password", "the password is empty", "write None for a random one")
 		}
-		n.Password = *password
+		n.Password, n.PasswordSecret = password.Password, password.Secret
 	}
 	n.Latent = &config.Latent{
 		Backend: backend, BuildWait: l.BuildWaitTimeout, CheckEvery: l.CheckInstanceInterval, Missing: l.MissingTimeout,

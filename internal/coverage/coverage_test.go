@@ -26,16 +26,19 @@ import (
 	"buildstar/builtins/util"
 	"buildstar/builtins/worker"
 	"buildstar/config"
+	"buildstar/latent/script"
 	"buildstar/starlark/call"
 	"buildstar/starlark/spec"
 )
 
-var modules = []*spec.Module{worker.Module, steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module, reporters.Module}
+var modules = []*spec.Module{worker.Module.With(script.Worker), steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module, reporters.Module}
 
 // required is how each class is called with nothing but what it needs.
 var required = map[string]map[string]string{
 	"worker.Worker":                    {"name": `"w"`, "password": `"p"`},
 	"worker.LocalWorker":               {"name": `"w"`},
+	"worker.LatentWorker":              {"name": `"w"`, "password": `None`, "start_instance": `lambda ctx: "h"`, "stop_instance": `lambda ctx, handle, fast: None`, "is_compatible_with_build": `lambda ctx, handle, props: True`},
+	"util.InstanceCap":                 {"name": `"n"`, "max_instances": `3`},
 	"worker.Machine":                   {"name": `"m"`},
 	"secrets.SecretInAFile":            {"dirname": `"secrets"`},
 	"reporters.MailNotifier":           {"fromaddr": `"ci@example.com"`, "smtpUser": `"u"`, "smtpPassword": `"p"`},
@@ -92,6 +95,13 @@ var required = map[string]map[string]string{
 
 // values are arguments for which the type does not say what a good value is.
 var values = map[string]string{
+	"worker.LatentWorker.start_instance":             `len`,
+	"worker.LatentWorker.stop_instance":              `len`,
+	"worker.LatentWorker.check_instance":             `lambda ctx, handle: (True, "")`,
+	"worker.LatentWorker.is_compatible_with_build":   `len`,
+	"worker.LatentWorker.list_instances":             `lambda ctx: []`,
+	"worker.LatentWorker.builds_may_be_incompatible": `False`,
+	"*.caps":                                   `[util.InstanceCap("c", max_instances = 1)]`,
 	"*.updateBuildSummaryPolicy":               `[util.FAILURE]`,
 	"*.locks":                                  `[util.MasterLock("l").access("exclusive")]`,
 	"*.machine_name":                           `"other"`,

@@ -160,6 +160,8 @@ func place(class, expr string) string {
 		return configure(map[string]string{"factory": expr})
 	case name == "Project":
 		return configure(map[string]string{"project": expr})
+	case name == "InstanceCap":
+		return place("worker.LatentWorker", `worker.LatentWorker("w", None, start_instance = lambda ctx: "h", stop_instance = lambda ctx, handle, fast: None, caps = [`+expr+`])`)
 	case name == "MasterLock" || name == "WorkerLock":
 		if !strings.Contains(expr, ".access(") {
 			expr += `.access("counting")`
@@ -187,6 +189,7 @@ func place(class, expr string) string {
 // those of arguments without a name.
 var reloadValues = map[string]string{
 	"worker.Worker.name":                            `"renamed"`,
+	"worker.LatentWorker.name":                      `"renamed"`,
 	"worker.LocalWorker.name":                       `"renamed"`,
 	"util.Project.name":                             `"renamed"`,
 	"util.BuilderConfig.name":                       `"renamed"`,

@@ -208,7 +208,7 @@ func TestDockerHostConfig(t *testing.T) {
 func TestDockerHostAway(t *testing.T) {
 	r := newRig(t, `docker_host="unix:///nowhere/at/all", image="GUEST"`)
 	_, err := r.tryStart(nil)
-	if err == nil || errors.Is(err, latent.CannotSubstantiate) {
+	if err == nil || errors.Is(err, latent.ErrCannotSubstantiate) {
 		t.Errorf("start: %v", err)
 	}
 	if err := r.b.Stop(r.ctx, latent.Ref{Worker: "w_1", Attempt: 1, Handle: "x@unix:///nowhere/at/all"}, false); err == nil {
@@ -258,7 +258,7 @@ func TestDockerStartIsCut(t *testing.T) {
 		_, err = r.b.Start(ctx, l)
 		cut.Stop()
 		cancel()
-		if err != nil && errors.Is(err, latent.CannotSubstantiate) {
+		if err != nil && errors.Is(err, latent.ErrCannotSubstantiate) {
 			t.Errorf("the build is blamed: %v", err)
 		}
 		if err := r.b.Stop(r.ctx, l.Ref, true); err != nil {

@@ -38,7 +38,7 @@ type dockerWorker struct {
 	Name string `star:"name"`
 	// Password is what the worker logs in with. None makes a random one for each container,
 	// which gets it as the variable WORKERPASS.
-	Password *prop.Password `star:"password"`
+	Password *prop.Credential `star:"password"`
 	Params
 	worker.Latent `star:",kw"`
 }

@@ -24,7 +24,7 @@ func TestDockerImage(t *testing.T) {
 	}
 	for _, name := range []string{"none/such:1", "Not A Name"} {
 		_, err := r.tryStart(map[string]any{"image": name})
-		if !errors.Is(err, latent.CannotSubstantiate) || !strings.Contains(err.Error(), name) {
+		if !errors.Is(err, latent.ErrCannotSubstantiate) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -96,7 +96,7 @@ func TestDockerBadDockerfile(t *testing.T) {
 	for dockerfile, want := range map[string]string{"NONSENSE": "NONSENSE", `FROM GUEST\nRUN [\"/no/such\"]`: "/no/such"} {
 		r := newRig(t, `dockerfile="`+dockerfile+`"`)
 		_, err := r.tryStart(nil)
-		if !errors.Is(err, latent.CannotSubstantiate) || !strings.Contains(err.Error(), want) {
+		if !errors.Is(err, latent.ErrCannotSubstantiate) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", dockerfile, err)
 		}
 	}
@@ -162,7 +162,7 @@ func TestDockerNoContext(t *testing.T) {
 	r := newRig(t, `dockerfile=util.Property("file"), custom_context=True`)
 	for file, want := range map[string]string{"none.tar": "no such file", ".": "is no file"} {
 		_, err := r.tryStart(map[string]any{"file": file})
-		if !errors.Is(err, latent.CannotSubstantiate) || !strings.Contains(err.Error(), want) {
+		if !errors.Is(err, latent.ErrCannotSubstantiate) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", file, err)
 		}
 	}
@@ -175,7 +175,7 @@ func TestDockerAutopull(t *testing.T) {
 	g.serve(t, "first")
 	r := newRig(t, fmt.Sprintf(`image=%q`, name))
 	t.Cleanup(func() { _, _ = r.api.ImageRemove(r.ctx, name, image.RemoveOptions{Force: true}) })
-	if _, err := r.tryStart(nil); !errors.Is(err, latent.CannotSubstantiate) {
+	if _, err := r.tryStart(nil); !errors.Is(err, latent.ErrCannotSubstantiate) {
 		t.Errorf("without autopull: %v", err)
 	}
 	r.declare(fmt.Sprintf(`image=%q, autopull=True`, name))
@@ -203,7 +203,7 @@ func TestDockerAutopull(t *testing.T) {
 		}
 	}
 	r.declare(fmt.Sprintf(`image="%s/none:1", autopull=True`, g.host))
-	if _, err := r.tryStart(nil); !errors.Is(err, latent.CannotSubstantiate) {
+	if _, err := r.tryStart(nil); !errors.Is(err, latent.ErrCannotSubstantiate) {
 		t.Errorf("an image that the registry lacks: %v", err)
 	}
 }
@@ -270,7 +270,7 @@ func TestDockerTLS(t *testing.T) {
 		r := newRig(t, `image="GUEST"`)
 		p.files(t, r.env.Basedir)
 		r.declare(args + ", " + tls)
-		if _, err := r.tryStart(nil); ok != (err == nil) || errors.Is(err, latent.CannotSubstantiate) {
+		if _, err := r.tryStart(nil); ok != (err == nil) || errors.Is(err, latent.ErrCannotSubstantiate) {
 			t.Errorf("%s: %v", tls, err)
 		}
 		r.declare(fmt.Sprintf(`docker_host=%q, image="GUEST"`, dockertest.Host()))

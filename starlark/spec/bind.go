@@ -230,7 +230,6 @@ func (b *binding) unknown(name string, v star.Value, unsupported map[string]stri
 		return
 	}
 	if now, ok := b.old[name]; ok {
-		now, _, _ = strings.Cut(now, " = ")
 		n := b.plan.byName[now]
 		b.named.add(n)
 		b.fault(name, fault{code: "old-name", text: oldName, hint: "write " + now + " = " + b.shown(n, v)})

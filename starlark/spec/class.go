@@ -21,8 +21,7 @@ type Class struct {
 	Unsupported map[string]string
 	// Renamed are other names of parameters, with those that there are.
 	Renamed map[string]string
-	// Old are names of parameters in Buildbot 0.8, with those that they have now: "name", or
-	// "name = value" if the value is another too.
+	// Old are names of parameters in Buildbot 0.8, with those that they have now.
 	Old map[string]string
 	// Methods are what can be called on the value: factory.addStep(s).
 	Methods []Method

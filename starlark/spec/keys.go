@@ -2,7 +2,6 @@ package spec
 
 import (
 	"reflect"
-	"strings"
 
 	star "go.starlark.net/starlark"
 
@@ -36,11 +35,7 @@ func (c *Class) Keys(env *Env, d *star.Dict, subject func(key string) string, pl
 		case "missing-parameter":
 			p.Code = "missing-key"
 		case "old-name":
-			now, value, given := strings.Cut(c.Old[p.Param], " = ")
-			if !given {
-				value = "..."
-			}
-			p.Hint = "write " + subject(now) + " = " + value
+			p.Hint = "write " + subject(c.Old[p.Param]) + " = ..."
 		}
 		p.Pos, p.Subject, p.Param = place(p.Param), subject(p.Param), ""
 		env.Report(p)

@@ -99,7 +99,7 @@ func kindOf(t reflect.Type) (kind, error) {
 	case reflect.Map:
 		return mapKind(t)
 	case reflect.Pointer:
-		if t.Elem().Kind() == reflect.Struct && !t.Implements(fromValueType) && !t.Implements(templateType) {
+		if t.Elem().Kind() == reflect.Struct && t.Elem() != credentialType && !t.Implements(fromValueType) && !t.Implements(templateType) {
 			return objectKind(t), nil
 		}
 		return pointerKind(t)

@@ -124,7 +124,7 @@ func (p *plan) addFields(t reflect.Type, index []int, keyword bool) error {
 
 func (p *plan) addField(f reflect.StructField, at []int, name, options string, keyword bool) error {
 	a := param{name: name, index: at, typ: f.Type, keyword: keyword, field: f, noFunc: f.Tag.Get("nofunc") != "",
-		secret: f.Type == credentialType, hint: f.Tag.Get("hint")}
+		secret: f.Type == credentialType || f.Type == reflect.PointerTo(credentialType), hint: f.Tag.Get("hint")}
 	for o := range strings.SplitSeq(options, ",") {
 		switch o {
 		case "":
