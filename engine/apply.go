@@ -155,24 +155,30 @@ func (a *applied) write(tx state.Tx) (err error) {
 	return err
 }
 
-// writeSchedulers keeps what was enabled or disabled by hand. A scheduler that is new
+// writeSchedulers keeps what was enabled or disabled by hand, and what went wrong. A scheduler that is new
 // follows what comes from now on.
 func (a *applied) writeSchedulers(tx state.Tx) (names []string, err error) {
 	rows, err := tx.Schedulers(state.Query{})
 	if err != nil {
 		return nil, err
 	}
-	off, active := map[string]bool{}, map[string]bool{}
+	have := make(map[string]state.Scheduler, len(rows))
 	for _, r := range rows {
-		off[r.Name], active[r.Name] = !r.Enabled, r.Active
+		have[r.Name] = r
 	}
 	for _, s := range a.snapshot.Schedulers {
 		name := s.Key().Name
 		names = append(names, name)
-		if a.schedulers[name], err = tx.PutScheduler(state.Scheduler{Name: name, Enabled: !off[name], Active: true}); err != nil {
+		row, known := have[name]
+		if !known {
+			row = state.Scheduler{Name: name, Enabled: true}
+		}
+		again := !row.Active
+		row.Active = true
+		if a.schedulers[name], err = tx.PutScheduler(row); err != nil {
 			return nil, err
 		}
-		if err := sched.Join(tx, s, !active[name]); err != nil {
+		if err := sched.Join(tx, s, again); err != nil {
 			return nil, err
 		}
 	}

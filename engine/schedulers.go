@@ -171,6 +171,7 @@ func (s *scheduler) failed(ctx context.Context, err error, rest time.Duration) {
 	}
 	s.m.disk.note(err)
 	s.m.log.Error("a scheduler failed; it runs again", "scheduler", s.runner.Key().Name, "in", rest, "error", err)
+	s.host.Problem(ctx, fmt.Errorf("it failed and runs again: %w", err))
 	select {
 	case <-ctx.Done():
 	case <-time.After(rest):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"buildstar/engine/run"
 	"buildstar/engine/sched"
 	"buildstar/state"
+	"buildstar/state/sqlite"
 )
 
 // following is a configuration whose scheduler "s" builds changes.
@@ -223,7 +225,18 @@ func TestSchedulerFails(t *testing.T) {
 			<-ctx.Done()
 			return ctx.Err()
 		}}}
-		s := &scheduler{m: New(Options{Logger: quietLog()}), runner: f}
+		store, err := sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "state.sqlite"), sqlite.Options{Log: quietLog()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		if err := store.Update(context.Background(), func(tx state.Tx) error {
+			_, err := tx.PutScheduler(state.Scheduler{Name: "f", Enabled: true, Active: true})
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		s := &scheduler{m: New(Options{Logger: quietLog()}), runner: f, host: sched.Host{ID: 1, Store: store, Log: quietLog()}}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() {
@@ -239,6 +252,15 @@ func TestSchedulerFails(t *testing.T) {
 		}
 		cancel()
 		<-ended
+		if err := store.View(context.Background(), func(tx state.ReadTx) error {
+			row, err := state.One(tx.Schedulers(state.Query{}))
+			if want := "it failed and runs again: panic: it broke worse"; row.Error != want || row.ErrorAt == 0 {
+				t.Errorf("its row: %+v, want %q", row, want)
+			}
+			return err
+		}); err != nil {
+			t.Error(err)
+		}
 	})
 }
 

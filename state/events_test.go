@@ -133,7 +133,7 @@ func TestNulls(t *testing.T) {
 				Graceful: true, GracefulReason: "r", GracefulBy: "g", GracefulAt: 2000, ChangedAt: 7000,
 				Quarantine: Quarantine{Since: 3000, Until: 4000, Count: 5, Cause: "c", BuildID: 6}}.AppendJSON(nil))},
 		{`{"changesourceid":4,"name":"c","error":null}`, string(ChangeSource{ID: 4, Name: "c"}.AppendJSON(nil))},
-		{`{"schedulerid":2,"name":"s","enabled":true}`, string(Scheduler{ID: 2, Name: "s", Enabled: true}.AppendJSON(nil))},
+		{`{"schedulerid":2,"name":"s","enabled":true,"error":null,"error_at":null,"acted_at":null}`, string(Scheduler{ID: 2, Name: "s", Enabled: true}.AppendJSON(nil))},
 		{`{"projectid":2,"name":"p","slug":"s","description":null,"description_format":null,"description_html":null,"active":false}`, string(Project{ID: 2, Name: "p", Slug: "s"}.AppendJSON(nil))},
 		{`{"ssid":2,"branch":null,"revision":"x","project":"","repository":"","codebase":"","created_at":1,"patch":null}`, string(SourceStamp{ID: 2, Revision: &text, CreatedAt: 1999}.AppendJSON(nil))},
 		{`{"changeid":2,"author":"a","committer":null,"branch":null,"category":null,"codebase":"","comments":"","files":[],"parent_changeids":[],"project":"","properties":{},"repository":"","revision":null,"revlink":null,"when_timestamp":1,"sourcestamp":{"ssid":3,"branch":null,"revision":null,"project":"","repository":"","codebase":"","created_at":null,"patch":null}}`,

@@ -109,6 +109,9 @@ func (s Scheduler) AppendJSON(dst []byte) []byte {
 	o.int("schedulerid", s.ID)
 	o.string("name", s.Name)
 	o.bool("enabled", s.Enabled)
+	o.text("error", s.Error)
+	o.time("error_at", s.ErrorAt)
+	o.time("acted_at", s.ActedAt)
 	return o.end()
 }
 

@@ -128,6 +128,11 @@ type Scheduler struct {
 	Name    string `json:"name"`
 	Enabled bool   `json:"enabled"`
 	Active  bool   `json:"-"`
+	// Error is its newest problem, and ErrorAt when that was; "" if it asked for builds
+	// since. ActedAt is when it last did something. They are ours.
+	Error   string `json:"error"`
+	ErrorAt Time   `json:"error_at"`
+	ActedAt Time   `json:"acted_at"`
 }
 
 // ChangeSource is a change source that is or was configured.

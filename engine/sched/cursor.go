@@ -105,8 +105,15 @@ func (h Host) commit(ctx context.Context, owner config.Key, e effect) (done bool
 				return err
 			}
 		}
+		if len(e.sets) > 0 {
+			row.Error, row.ErrorAt = "", 0
+		}
+		if len(e.sets)+len(e.wait)+len(e.drop)+len(e.remember) > 0 {
+			row.ActedAt = state.Now() // those who watch it look again
+		}
 		done = true
-		return nil
+		_, err = tx.PutScheduler(row)
+		return err
 	})
 	return done, err
 }

@@ -2,6 +2,7 @@ package sched
 
 import (
 	"context"
+	"fmt"
 	"maps"
 
 	"buildstar/config"
@@ -74,6 +75,7 @@ func (f *Follow) sort(ctx context.Context, h Host, b *Base, fresh []state.Change
 		}
 		if err != nil {
 			h.Log.Error("a change is not followed: a function of the configuration failed", "scheduler", b.Name, "change", c.ID, "error", err)
+			h.Problem(ctx, fmt.Errorf("change %d is not followed: %w", c.ID, err))
 			continue
 		}
 		if wanted {

@@ -52,12 +52,7 @@ func (s *Postponed) act(ctx context.Context, h Host) (next time.Time, err error)
 	var last actuation
 	var ask postponement
 	err = h.Store.View(ctx, func(tx state.ReadTx) error {
-		for name, into := range map[string]any{cursorName: &from, actuationName: &last, postponedName: &ask} {
-			if _, err := tx.Recall(s.Key(), name, into); err != nil {
-				return err
-			}
-		}
-		return nil
+		return recall(tx, &s.Base, map[string]any{cursorName: &from, actuationName: &last, postponedName: &ask})
 	})
 	if err != nil {
 		return next, err

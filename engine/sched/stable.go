@@ -3,6 +3,7 @@ package sched
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -160,6 +161,7 @@ func (b *Base) fire(ctx context.Context, h Host, f Firing) (set Buildset, ok boo
 		return set, false, ctx.Err()
 	case err != nil:
 		h.Log.Error("no builds: an argument cannot be rendered", "scheduler", b.Name, "error", err)
+		h.Problem(ctx, fmt.Errorf("no builds were asked for: %w", err))
 		return set, false, nil
 	case len(set.Builders) == 0:
 		h.Log.Debug("no builds: builderNames is empty", "scheduler", b.Name)

@@ -24,7 +24,7 @@ const (
 	projectColumns = "id, name, slug, description, description_format, active"
 	workerColumns  = "id, name, paused, pause_reason, paused_by, paused_at, graceful, graceful_reason, graceful_by, graceful_at, graceful_life, " +
 		"quarantine_since, quarantine_until, quarantine_count, quarantine_cause, quarantine_build, info, connected, changed_at, active"
-	schedulerColumns = "id, name, enabled, active"
+	schedulerColumns = "id, name, enabled, active, error, error_at, acted_at"
 	sourceColumns    = "id, name, error, active"
 	stampColumns     = "id, branch, revision, project, repository, codebase, created_at"
 	buildsetColumns  = "id, external_id, reason, scheduler, submitted_at, complete, complete_at, results, parent_build_id, parent_step, parent_seq, parent_relationship, rebuilt_build_id, properties"
@@ -243,7 +243,7 @@ func scanSource(s scanner, c *state.ChangeSource) error {
 }
 
 func scanScheduler(s scanner, c *state.Scheduler) error {
-	return s.Scan(&c.ID, &c.Name, &c.Enabled, &c.Active)
+	return s.Scan(&c.ID, &c.Name, &c.Enabled, &c.Active, &c.Error, (*int64)(&c.ErrorAt), (*int64)(&c.ActedAt))
 }
 
 func scanStamp(s scanner, t *state.SourceStamp) error {

@@ -78,6 +78,9 @@ var resources = map[string]resource{
 		"name":        {"name", plain},
 		"enabled":     {"enabled", flag},
 		"active":      {"active", flag},
+		"error":       {"error", plain},
+		"error_at":    {"error_at", optional},
+		"acted_at":    {"acted_at", optional},
 	}},
 	"changesources": {"changesources", "changesourceid", map[string]column{
 		"changesourceid": {"id", number},

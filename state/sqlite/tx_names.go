@@ -107,9 +107,11 @@ func (t *tx) PutScheduler(s state.Scheduler) (int64, error) {
 		return s.ID, nil
 	}
 	if known {
-		_, err = t.c.exec("UPDATE schedulers SET enabled=?, active=? WHERE id=?", s.Enabled, s.Active, s.ID)
+		_, err = t.c.exec("UPDATE schedulers SET enabled=?, active=?, error=?, error_at=?, acted_at=? WHERE id=?",
+			s.Enabled, s.Active, s.Error, s.ErrorAt, s.ActedAt, s.ID)
 	} else {
-		s.ID, err = t.c.insert("INSERT INTO schedulers (name, enabled, active) VALUES (?,?,?)", s.Name, s.Enabled, s.Active)
+		s.ID, err = t.c.insert("INSERT INTO schedulers (name, enabled, active, error, error_at, acted_at) VALUES (?,?,?,?,?,?)",
+			s.Name, s.Enabled, s.Active, s.Error, s.ErrorAt, s.ActedAt)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("write scheduler %q: %w", s.Name, explain(err))

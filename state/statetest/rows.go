@@ -36,7 +36,7 @@ func names(t *testing.T, s state.Store) {
 			if ids[2], err = tx.PutWorker(worker, "configured"); err != nil {
 				return err
 			}
-			if ids[3], err = tx.PutScheduler(state.Scheduler{Name: "s", Enabled: true, Active: true}); err != nil {
+			if ids[3], err = tx.PutScheduler(state.Scheduler{Name: "s", Enabled: true, Active: true, Error: "no", ErrorAt: 3, ActedAt: 4}); err != nil {
 				return err
 			}
 			ids[4], err = tx.PutChangeSource(state.ChangeSource{Name: "c", Error: "no network", Active: true})
@@ -68,7 +68,7 @@ func names(t *testing.T, s state.Store) {
 			{[]state.Project{{ID: ids[0], Name: "p", Slug: "p", Description: "d", DescriptionFormat: "markdown", Active: true}}, projects},
 			{[]state.Builder{{ID: ids[1], Name: "b", Description: "d", ProjectID: ids[0], Tags: []string{"x", `"y`}, Active: true}}, builders},
 			{[]state.Worker{worker}, workers},
-			{[]state.Scheduler{{ID: ids[3], Name: "s", Enabled: true, Active: true}}, schedulers},
+			{[]state.Scheduler{{ID: ids[3], Name: "s", Enabled: true, Active: true, Error: "no", ErrorAt: 3, ActedAt: 4}}, schedulers},
 			{[]state.ChangeSource{{ID: ids[4], Name: "c", Error: "no network", Active: true}}, sources},
 		} {
 			if diff := cmp.Diff(p.want, p.got); diff != "" {

@@ -67,7 +67,7 @@ var workers = &resource[state.Worker]{
 
 var schedulers = &resource[state.Scheduler]{
 	schema: schema{name: "scheduler", plural: "schedulers", key: "schedulerid", columns: []column{
-		integer("schedulerid"), text("name"), boolean("enabled"), object("master"),
+		integer("schedulerid"), text("name"), boolean("enabled"), text("error"), when("error_at"), when("acted_at"), object("master"),
 	}},
 	read: state.ReadTx.Schedulers,
 	id:   func(s *state.Scheduler) int64 { return s.ID },

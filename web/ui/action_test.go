@@ -49,6 +49,8 @@ func TestActions(t *testing.T) {
 		{"/workers/alpha/pause", url.Values{"reason": {"disk"}}, "pause 1 disk", "/workers/alpha"},
 		{"/workers/alpha/stop", url.Values{"reason": {" disk "}}, "stop worker 1 disk", "/workers/alpha"},
 		{"/workers/alpha/kill", url.Values{"reason": {"smoke"}}, "kill worker 1 smoke", "/workers/alpha"},
+		{"/schedulers/1/disable", nil, "enable 1 false", "/schedulers"},
+		{"/schedulers/1/enable", nil, "enable 1 true", "/schedulers"},
 		{"/workers/lazy/unpause", nil, "unpause 5", "/workers/lazy"},
 		{"/builders/docs/force", url.Values{"scheduler": {"force"}, "username": {""}, "reason": {"r"}, "jobs": {"3"}, "opt_notes": {"a\r\nb"}, "kind": {"debug"}, "many": {"a", "b"}, "free": {"z"}, "secret": {"x"}},
 			fmt.Sprint("force force 1 ", map[string]any{"username": "", "reason": "r", "jobs": "3", "opt_notes": "a\nb", "clean": false, "kind": "debug", "many": []any{"a", "b"}, "free": "z", "secret": "x"}), "/r/1"},

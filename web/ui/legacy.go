@@ -73,7 +73,9 @@ func legacyPath(old string) (string, bool) {
 		return "/workers/" + parts[1], true
 	case shape("pendingbuildrequests"), shape("buildrequests"):
 		return "/queue", true
-	case shape("masters"), shape("settings"), shape("schedulers"):
+	case shape("schedulers"):
+		return "/schedulers", true
+	case shape("masters"), shape("settings"):
 		return "/about", true
 	}
 	return "", false

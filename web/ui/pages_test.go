@@ -244,7 +244,7 @@ func TestFirstBuild(t *testing.T) {
 			t.Errorf("no %q in the empty overview", want)
 		}
 	}
-	for path, want := range map[string]string{"/builders": "No builders are configured", "/workers": "No workers are configured", "/queue": "Nothing waits"} {
+	for path, want := range map[string]string{"/builders": "No builders are configured", "/workers": "No workers are configured", "/schedulers": "No schedulers are configured", "/queue": "Nothing waits"} {
 		if body := get(t, h, path).Body.String(); !strings.Contains(body, want) {
 			t.Errorf("%s does not say %q", path, want)
 		}
@@ -263,15 +263,21 @@ func TestBanners(t *testing.T) {
 				return err
 			}
 		}
+		for _, s := range []state.Scheduler{{Name: "off", Error: "no", Active: true}, {Name: "s1", Error: "call f: no", Enabled: true, Active: true},
+			{Name: "s2", Error: "x", Enabled: true, Active: true}, {Name: "old", Error: "x", Enabled: true}} {
+			if _, err := tx.PutScheduler(s); err != nil {
+				return err
+			}
+		}
 		return nil
 	})
 	body := get(t, f.handler(t), "/workers").Body.String()
-	for _, not := range []string{"no more<", "&#34;ok&#34;", "&#34;p4&#34;"} {
+	for _, not := range []string{"no more<", "&#34;off&#34;", "&#34;ok&#34;", "&#34;p4&#34;"} {
 		if strings.Contains(body, not) {
 			t.Errorf("%q is on the page", not)
 		}
 	}
-	for _, want := range []string{"The change source &#34;p1&#34; finds no changes: no network", "And 1 more", "2 problems", "master.star:12:3", "The disk is full", "The master is stopping", `href="/about#config"`} {
+	for _, want := range []string{"The change source &#34;p1&#34; finds no changes: no network", "And 1 more", "The scheduler &#34;s1&#34; has a problem: call f: no (and 1 more)", "2 problems", "master.star:12:3", "The disk is full", "The master is stopping", `href="/about#config"`} {
 		if !strings.Contains(body, want) {
 			t.Errorf("no %q on the page", want)
 		}

@@ -50,7 +50,7 @@ func (s Shell) Title() string {
 
 // shellLive is what the frame itself shows: the counts in the navigation, and what is
 // wrong.
-var shellLive = []string{"buildrequests/*/*", "workers/*/*", "masters/*/*", "changesources/*/*"}
+var shellLive = []string{"buildrequests/*/*", "workers/*/*", "masters/*/*", "changesources/*/*", "schedulers/*/*"}
 
 // LiveKeys returns the routing keys of the page, for data-live.
 func (s Shell) LiveKeys() []string { return s.Live }
@@ -131,7 +131,16 @@ func (rq *request) banners(tx state.ReadTx) ([]Banner, error) {
 		}
 		bs = append(bs, Banner{"bad", fmt.Sprintf("The change source %q finds no changes: %s", c.Name, c.Error), ""})
 	}
-	return bs, nil
+	q.Where = append(q.Where, state.Filter{Field: "enabled", Op: state.Eq, Values: []any{true}})
+	failed, err := tx.Schedulers(q)
+	if len(failed) > 0 {
+		text := fmt.Sprintf("The scheduler %q has a problem: %s", failed[0].Name, failed[0].Error)
+		if n := len(failed) - 1; n > 0 {
+			text += fmt.Sprintf(" (and %d more)", n)
+		}
+		bs = append(bs, Banner{"bad", text, "/schedulers"})
+	}
+	return bs, err
 }
 
 // problemText is one line on a problem of the configuration: where and what.

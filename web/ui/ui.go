@@ -83,6 +83,10 @@ func (p *pages) routes() *http.ServeMux {
 	get("/changes", (*request).changes)
 	get("/changes/{id}", (*request).changeNumber)
 
+	get("/schedulers", (*request).schedulers)
+	post("/schedulers/{id}/enable", switchScheduler(true))
+	post("/schedulers/{id}/disable", switchScheduler(false))
+
 	get("/queue", (*request).queue)
 	post("/queue/cancel", (*request).cancelRequests)
 	get("/r/{id}", (*request).buildRequest)

@@ -54,10 +54,13 @@ CREATE TABLE workers (
 );
 
 CREATE TABLE schedulers (
-  id      INTEGER PRIMARY KEY,
-  name    TEXT    NOT NULL UNIQUE,
-  enabled INTEGER NOT NULL,
-  active  INTEGER NOT NULL
+  id       INTEGER PRIMARY KEY,
+  name     TEXT    NOT NULL UNIQUE,
+  enabled  INTEGER NOT NULL,
+  active   INTEGER NOT NULL,
+  error    TEXT    NOT NULL, -- '' for none
+  error_at INTEGER NOT NULL,
+  acted_at INTEGER NOT NULL
 );
 
 CREATE TABLE changesources (

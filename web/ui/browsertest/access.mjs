@@ -14,6 +14,7 @@ const pages = {
   log: "/builders/broken/1/compile/stdio",
   queue: "/queue",
   changes: "/changes",
+  schedulers: "/schedulers",
   workers: "/workers",
   worker: "/workers/here",
   about: "/about",

@@ -11,12 +11,10 @@ export function setClock(server: number): void {
 const now = (): number => Date.now() + offset;
 
 export function ago(ms: number): string {
-  const s = Math.max(0, Math.floor(ms / 1000));
+  const s = Math.floor(Math.abs(ms) / 1000);
   if (s < 5) return "just now";
-  if (s < 60) return s + " s ago";
-  if (s < 3600) return Math.floor(s / 60) + " min ago";
-  if (s < 86400) return Math.floor(s / 3600) + " h ago";
-  return Math.floor(s / 86400) + " d ago";
+  const far = s < 60 ? s + " s" : s < 3600 ? Math.floor(s / 60) + " min" : s < 86400 ? Math.floor(s / 3600) + " h" : Math.floor(s / 86400) + " d";
+  return ms < 0 ? "in " + far : far + " ago";
 }
 
 // duration says the same as duration in words.go, but for whole seconds.
