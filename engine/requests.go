@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"buildstar/config"
@@ -101,8 +102,22 @@ func (m *Master) cancel(ctx context.Context, requestID int64, reason string) (bu
 	defer b.mu.Unlock()
 	if build = b.byRequest[requestID]; build != nil {
 		build.tell(func(r *run.Build) { r.Stop(reason) })
+		m.o.Store.Defer(func(tx state.Tx) error { return noteStop(tx, requestID, reason) }, m.disk.note)
 	}
 	return true, build, nil
+}
+
+// noteStop writes why the build of a request is to end, for a master that goes on with it
+// after a crash.
+func noteStop(tx state.Tx, requestID int64, reason string) error {
+	rows, err := tx.Builds(state.Where("buildrequestid", requestID, "complete", false))
+	for _, b := range rows {
+		if b.StopReason == "" {
+			b.StopReason = reason
+			err = errors.Join(err, tx.PutBuild(b, "update"))
+		}
+	}
+	return err
 }
 
 // cancelWaiting ends a request that is not claimed.

@@ -289,3 +289,160 @@ func TestLocksOutliveMaster(t *testing.T) {
 		t.Errorf("second: %+v", b)
 	}
 }
+
+// revived stops the master while a build runs and starts the next one with another
+// configuration, and returns the end of that build.
+func (s *site) revived(first *config.Snapshot, line string, then func(), second *config.Snapshot, change ...func(*Options)) (*running, state.Build) {
+	s.t.Helper()
+	r := s.start(first)
+	o := s.outpost("w")
+	o.serve(r)
+	id := r.submit("b")
+	r.printed(line)
+	o.part()
+	r.stop()
+	s.close()
+	s.open()
+	then()
+	r = s.start(second, change...)
+	o.serve(r)
+	return r, r.finished(id)
+}
+
+// withInputs makes a configuration differ from others, as files do.
+func withInputs(s *config.Snapshot, text string, env map[string]*string) *config.Snapshot {
+	c := *s
+	c.Inputs = []config.Input{{Path: "master.star", Data: []byte(text)}}
+	c.Env = env
+	return config.New(c)
+}
+
+// A build goes on with the configuration it started with, or is built again.
+func TestReviveConfiguration(t *testing.T) {
+	work := func(last string) *config.Snapshot {
+		return patient([]string{"w"}, shell("work", "echo one; sleep 0.2"), shell("last", "echo "+last))
+	}
+	old := func(ctx context.Context, inputs []config.Input, env map[string]*string) (*config.Snapshot, error) {
+		if string(inputs[0].Data) != "old" || inputs[0].Path != "master.star" {
+			return nil, fmt.Errorf("inputs %q", inputs)
+		}
+		return withInputs(work("old"), "old", env), nil
+	}
+	value := "1"
+	for name, tt := range map[string]struct {
+		replay func(context.Context, []config.Input, map[string]*string) (*config.Snapshot, error)
+		env    string
+		want   string
+	}{
+		"it goes on with the old one": {replay: old, env: "1"},
+		"the old one cannot be evaluated": {replay: func(context.Context, []config.Input, map[string]*string) (*config.Snapshot, error) {
+			return nil, errBroken
+		}, env: "1", want: "evaluate the configuration it started with: broken"},
+		"a variable of the environment changed": {replay: old, env: "2", want: "the environment variable BUILDSTAR_TEST_X changed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("BUILDSTAR_TEST_X", tt.env)
+			s := newSite(t)
+			r, b := s.revived(withInputs(work("old"), "old", map[string]*string{"BUILDSTAR_TEST_X": &value}), "one", func() {},
+				withInputs(work("new"), "new", nil), func(o *Options) { o.Replay = tt.replay })
+			if tt.want != "" {
+				if b.Results != config.Retry || !strings.Contains(b.StateString, tt.want) {
+					t.Errorf("build: %+v", b)
+				}
+				b = r.finished(b.RequestID)
+				if got := r.log(b, "last", "stdio", "o"); b.Results != config.Success || got != "new\n" {
+					t.Errorf("built again: %+v: %q", b, got)
+				}
+				return
+			}
+			if got := r.log(b, "last", "stdio", "o"); b.Results != config.Success || got != "old\n" || b.Number != 1 {
+				t.Errorf("build: %+v: %q", b, got)
+			}
+		})
+	}
+}
+
+var errBroken = fmt.Errorf("broken")
+
+// A step that would now send another command than the one that runs.
+func TestReviveUnlike(t *testing.T) {
+	n := 0
+	s := newSite(t)
+	snap := patient([]string{"w"}, do("work", func(ctx context.Context, r *run.Running) (config.Result, error) {
+		n++
+		l, err := r.AddLog("stdio", "s")
+		if err != nil {
+			return config.Exception, err
+		}
+		res, err := r.Command(ctx, run.Command{Name: "shell", Log: l, Args: map[string]any{
+			"workdir": r.Builddir(), "command": fmt.Sprintf("echo one; [ -e ../again ] || sleep 60; echo %d", n), "logEnviron": false, "usePTY": false,
+		}})
+		return res.Result(), err
+	}))
+	r, b := s.revived(snap, "one", func() {
+		if err := os.WriteFile(filepath.Join(s.dir, "outpost-w", "again"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}, snap)
+	if b.Results != config.Retry || !strings.Contains(b.StateString, `step "work" would now send another command`) {
+		t.Errorf("build: %+v", b)
+	}
+	if b = r.finished(b.RequestID); b.Results != config.Success || b.Number != 2 {
+		t.Errorf("built again: %+v", b)
+	}
+}
+
+// A stop that was asked for before the master ended has its effect after.
+func TestReviveStopped(t *testing.T) {
+	s := newSite(t)
+	snap := patient([]string{"w"}, shell("work", "echo one; sleep 60"), shell("no", "true"), shell("clean", "echo cleaned", always))
+	r, b := s.revived(snap, "one", func() {
+		err := s.store.Update(context.Background(), func(tx state.Tx) error {
+			b, err := state.One(tx.Builds(state.Where("buildid", 1)))
+			if err != nil {
+				return err
+			}
+			b.StopReason = "stopped by alice"
+			return tx.PutBuild(b, "update")
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}, snap)
+	if b.Results != config.Cancelled || r.results(b) != "work=cancelled clean=success" || !strings.Contains(b.StateString, "stopped by alice") {
+		t.Errorf("build: %+v; %s", b, r.results(b))
+	}
+	if got := r.log(b, "work", "stdio", "h"); !strings.Contains(got, "command interrupted") {
+		t.Errorf("the command was not interrupted: %q", got)
+	}
+}
+
+// What a step does on the master and cannot be done twice is not done twice.
+func TestReviveNotAgain(t *testing.T) {
+	ran := 0
+	s := newSite(t)
+	snap := patient([]string{"w"}, do("work", func(ctx context.Context, r *run.Running) (config.Result, error) {
+		if err := r.NotAgain(ctx); err != nil {
+			return config.Exception, err
+		}
+		l, err := r.AddLog("stdio", "s")
+		if err != nil {
+			return config.Exception, err
+		}
+		if ran++; ran == 2 {
+			return config.Success, nil
+		}
+		if err := l.Write('o', "one"); err != nil {
+			return config.Exception, err
+		}
+		<-ctx.Done()
+		return config.Exception, ctx.Err()
+	}))
+	r, b := s.revived(snap, "one", func() {}, snap)
+	if b.Results != config.Retry || !strings.Contains(b.StateString, `the master ended while step "work" ran a program on it`) || ran != 1 {
+		t.Errorf("build: %+v; it ran %d times", b, ran)
+	}
+	if b = r.finished(b.RequestID); b.Results != config.Success || b.Number != 2 {
+		t.Errorf("built again: %+v", b)
+	}
+}

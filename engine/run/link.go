@@ -170,6 +170,7 @@ func (b *Build) seek(ctx, over context.Context) bool {
 	case over.Err() != nil:
 		b.overOrStopped(ctx)
 	default:
+		b.accuse(err.Error())
 		b.end(&ending{result: config.Retry, reason: err.Error(), hard: true})
 	}
 	return false

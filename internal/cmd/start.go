@@ -29,8 +29,9 @@ var start = command{
 and its folder is then the base directory. state.sqlite, logs/ and workers/ are made there.
 
 When the page and the port for workers accept, one line "buildstar is running: ..." is
-printed. Ctrl-C or SIGTERM stops: no new builds start, running builds are interrupted and
-queued again, at most 20 seconds; a second signal stops at once.`,
+printed. Ctrl-C or SIGTERM stops: no new builds start; those on our own workers go on with the
+next start, others are interrupted and queued again, at most 20 seconds; a second signal
+stops at once.`,
 	setup: func(fs *flag.FlagSet) func(context.Context, *app, []string) error {
 		var log logFlags
 		log.declare(fs)

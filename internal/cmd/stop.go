@@ -46,8 +46,8 @@ queued again; that takes at most 20 seconds. With --now nothing is waited for.`,
 var restart = command{
 	name: "restart", args: "[DIR|FILE]",
 	short: "stop a running master and start it again, in the foreground",
-	long: `A master that does not run is just started. Under systemd use 'systemctl restart'
-instead. The flags are those of start.`,
+	long: `Builds on our own workers go on; this may be a newer version (docs/upgrade.md). A master
+that does not run is just started. Under systemd use 'systemctl restart' instead. The flags are those of start.`,
 	setup: func(fs *flag.FlagSet) func(context.Context, *app, []string) error {
 		run := start.setup(fs)
 		return func(ctx context.Context, a *app, args []string) error {

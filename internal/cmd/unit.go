@@ -37,6 +37,9 @@ func unit(cfg worker.Config, passwordFile string, graceful bool) (string, error)
 	if cfg.MaxRetries > 0 {
 		args = append(args, "--maxretries", strconv.Itoa(cfg.MaxRetries))
 	}
+	if cfg.OrphanTimeout != orphanTimeout {
+		args = append(args, "--orphan-timeout", cfg.OrphanTimeout.String())
+	}
 	stopTimeout := "30"
 	if graceful {
 		args = append(args, "--graceful")

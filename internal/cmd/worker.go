@@ -36,7 +36,7 @@ those it has are over.`,
 		name := fs.String("name", "", "name of this worker, as master.star has it")
 		basedir := fs.String("basedir", "", "directory to build in; made if missing (default: ./NAME)")
 		passwordFile := fs.String("password-file", "", "file that holds the password")
-		orphans := fs.Duration("orphan-timeout", time.Hour, "how long commands go on while the master is away; 0 kills them at once")
+		orphans := fs.Duration("orphan-timeout", orphanTimeout, "how long commands go on while the master is away; 0 kills them at once")
 		retries := fs.Int("maxretries", 0, "give up after this many failed attempts in a row (default: never)")
 		caFile := fs.String("ca-file", "", "PEM file with the certificates to trust for wss:// (default: what the system trusts)")
 		proxy := fs.String("proxy", "", "HTTP proxy to connect through: http://HOST:PORT (default: HTTPS_PROXY for wss://,\nHTTP_PROXY for ws://, except for what NO_PROXY lists)")
@@ -125,6 +125,9 @@ func leaveSignals(ctx context.Context, graceful bool) (_ context.Context, leave 
 		cancel()
 	}
 }
+
+// orphanTimeout is how long commands go on without a master unless a flag says otherwise.
+const orphanTimeout = time.Hour
 
 // envMaster returns the master that BUILDMASTER and BUILDMASTER_PORT name.
 func envMaster(getenv func(string) string) string {

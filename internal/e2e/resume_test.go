@@ -222,3 +222,44 @@ func difference(got, want string) string {
 	}
 	return fmt.Sprintf("%d lines, want %d:\n%s", len(g), len(w), strings.Join(append(g, w...)[min(len(g), len(w)):], "\n"))
 }
+
+const onMaster = `
+c = {}
+c["workers"] = [worker.Worker("own", "o")]
+c["protocols"] = {"msgpack_experimental_v7": {"port": "tcp:{WORKERS}:interface=127.0.0.1"}}
+c["www"] = {"port": "tcp:{WEB}:interface=127.0.0.1"}
+c["builders"] = [util.BuilderConfig(name = "b", workernames = ["own"], factory = util.BuildFactory([
+    steps.MasterShellCommand(command = "test -e again || { echo $$ > pid.part; mv pid.part pid; sleep 600; }"),
+]))]
+c["schedulers"] = [schedulers.ForceScheduler(name = "force", builderNames = ["b"])]
+`
+
+// TestMasterCommandKilled kills the master while it runs a command of a step: that does
+// not outlive it, and the build is built again.
+func TestMasterCommandKilled(t *testing.T) {
+	m := newMaster(t, onMaster)
+	m.start()
+	m.startOwn("own", "o")
+	m.connected("own")
+	id := m.force(m.builders()["b"], nil)
+	var pid string
+	m.waitFor("the command runs", func() bool {
+		data, err := os.ReadFile(filepath.Join(m.dir, "pid"))
+		pid = strings.TrimSpace(string(data))
+		return err == nil
+	})
+	m.kill()
+	if err := os.WriteFile(filepath.Join(m.dir, "again"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	m.start()
+	m.waitFor("the process is gone", func() bool {
+		_, err := os.Stat("/proc/" + pid)
+		return err != nil
+	})
+	checkResult(t, m.finished(id), 0)
+	builds := get[build](m, fmt.Sprintf("buildrequests/%d/builds", id), "builds")
+	if len(builds) != 2 || !strings.Contains(builds[0].StateString, "the master ended while step") {
+		t.Errorf("builds: %+v", builds)
+	}
+}

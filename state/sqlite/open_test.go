@@ -66,7 +66,7 @@ func TestOpenRefuses(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			run(t, path, "PRAGMA user_version=99").Close()
+			run(t, path, "PRAGMA user_version=99; UPDATE compatibility SET schema=98").Close()
 		}, "schema 99 and this version of buildstar knows up to 1"},
 		{"of Buildbot", func(t *testing.T, path string) {
 			run(t, path, "CREATE TABLE migrate_version (version INTEGER)").Close()

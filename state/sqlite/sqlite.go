@@ -30,7 +30,8 @@ type Options struct {
 	// Log gets what has no caller to go to. nil: slog.Default().
 	Log *slog.Logger
 
-	busy time.Duration // how long a lock of another process is waited for
+	busy   time.Duration // how long a lock of another process is waited for
+	schema schema        // of tests that are another version of buildstar
 }
 
 // Store is a state.Store in a SQLite file.
@@ -76,6 +77,14 @@ func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
+	if o.schema == nil {
+		if o.schema, err = ours(); err != nil {
+			return nil, err
+		}
+	}
+	if err := o.schema.upgrade(ctx, path, o); err != nil {
+		return nil, err
+	}
 	s := &Store{path: path, log: o.Log, nread: o.Readers, readers: make(chan *conn, o.Readers), closed: make(chan struct{})}
 	if s.db, err = openDB(path, o.busy); err != nil {
 		return nil, err
@@ -89,7 +98,7 @@ func open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := prepareFile(w, path); err != nil {
+	if err := prepareFile(w, path, o.schema); err != nil {
 		return nil, errors.Join(err, w.close())
 	}
 	if s.epoch, err = nextEpoch(w); err != nil {

@@ -2,6 +2,13 @@
 -- 0; booleans are 0 and 1; results are Buildbot's numbers and -1 while unfinished.
 -- The SQL is what SQLite and PostgreSQL share, but for AUTOINCREMENT.
 
+-- The oldest schema whose program can use this database. A migration that an older program
+-- could not bear changes it; one version back should always be able to.
+CREATE TABLE compatibility (
+  schema INTEGER NOT NULL
+);
+INSERT INTO compatibility (schema) VALUES (1);
+
 CREATE TABLE masters (
   id          INTEGER PRIMARY KEY,
   name        TEXT    NOT NULL,
