@@ -124,11 +124,11 @@ func configure(slots map[string]string) string {
 	return fmt.Sprintf(`c = {}
 c["workers"] = [%s, worker.LocalWorker("spare"), worker.LocalWorker("other")]
 c["projects"] = [%s, util.Project("other", slug = "slug-of-other")]
-c["builders"] = [%s, util.BuilderConfig(name = "every", workernames = [w.name for w in c["workers"]], factory = util.BuildFactory([]))]
+c["builders"] = [%s, %s, util.BuilderConfig(name = "every", workernames = [w.name for w in c["workers"]], factory = util.BuildFactory([]))]
 c["schedulers"] = [%s, schedulers.ForceScheduler(name = "all", builderNames = [b.name for b in c["builders"]]),
     schedulers.ForceScheduler(name = "rest", builderNames = ["every"])]
 %s
-`, s["worker"], s["project"], s["builder"], s["scheduler"], s["keys"])
+`, s["worker"], s["project"], s["builder"], long, s["scheduler"], s["keys"])
 }
 
 // place returns the configuration in which a call stands where its class belongs.
@@ -340,7 +340,9 @@ var keyValues = map[string][2]string{
 
 // TestReloadOfEveryArgument changes each key and each argument in a master that runs.
 // docs/reload.md says which node changes; others of its kind stay, and so do the
-// nodes of all other kinds unless they contain it.
+// nodes of all other kinds unless they contain it. A build that began before goes on,
+// on the connection it has, and ends with the configuration it began with; the next
+// one has the new configuration.
 func TestReloadOfEveryArgument(t *testing.T) {
 	doc, err := os.ReadFile(filepath.Join("..", "..", "docs", "reload.md"))
 	if err != nil {
@@ -354,6 +356,7 @@ func TestReloadOfEveryArgument(t *testing.T) {
 	}
 	used := map[string]bool{}
 	m := startMaster(t)
+	build := m.begin(t)
 	check := func(name, before, after string) {
 		row := name
 		if strings.HasPrefix(name, "steps.") {
@@ -394,6 +397,7 @@ func TestReloadOfEveryArgument(t *testing.T) {
 					t.Errorf("%v, which is the same, did not stay", k)
 				}
 			}
+			build.goesOn(t)
 			if h := m.Health(); h.Generation != done.Generation || h.ConfigProblems != nil {
 				t.Errorf("health: %+v", h)
 			}
@@ -423,6 +427,7 @@ func TestReloadOfEveryArgument(t *testing.T) {
 			}
 		}
 	}
+	build.endsAsItBegan(t)
 	for name := range rows {
 		if !used[name] {
 			t.Errorf("docs/reload.md has a row for %s, which is no key or argument", name)
