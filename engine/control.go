@@ -51,6 +51,10 @@ type Control interface {
 	EnableScheduler(ctx context.Context, schedulerID int64, enabled bool, who sched.User) error
 	// PollChanges makes a change source look for changes now.
 	PollChanges(ctx context.Context, name string, who sched.User) error
+	// StrayInstances asks the providers of latent workers what they run for this master,
+	// and returns what the ledger does not know; stop has these stopped, and returns those
+	// that were. It takes as long as they do.
+	StrayInstances(ctx context.Context, stop bool, who sched.User) ([]Stray, error)
 	// Reload evaluates the configuration again and puts it in force, or changes nothing.
 	Reload(ctx context.Context) (Reloaded, error)
 	// Explain says why a request waits.

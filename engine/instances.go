@@ -17,6 +17,7 @@ import (
 	"buildstar/engine/dist"
 	"buildstar/engine/instance"
 	"buildstar/engine/run"
+	"buildstar/engine/sched"
 	"buildstar/latent"
 	"buildstar/state"
 )
@@ -169,6 +170,32 @@ func (x *instances) count(ctx context.Context) {
 		}
 		x.m.fleet.change(w.Name, func(mb *member) { mb.status.Instance.Full = full })
 	}
+}
+
+// Stray is an instance that a provider runs and the ledger does not know.
+type Stray struct {
+	Kind    string `json:"kind"`
+	Handle  string `json:"handle"`
+	Worker  string `json:"worker"`     // "": the provider does not say
+	Attempt int64  `json:"instanceid"` // 0: the provider does not say
+}
+
+// StrayInstances implements Control.
+func (m *Master) StrayInstances(ctx context.Context, stop bool, who sched.User) ([]Stray, error) {
+	find := m.instances.ledger.Plan
+	if stop {
+		m.log.Info("instances that the ledger does not know are to be stopped", "by", who.String())
+		find = m.instances.ledger.Reap
+	}
+	found, err := find(ctx)
+	var strays []Stray
+	for _, s := range found {
+		strays = append(strays, Stray{s.Kind, s.Ref.Handle, s.Ref.Worker, s.Ref.Attempt})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for stray instances: %w", err)
+	}
+	return strays, nil
 }
 
 // login says whether an instance may connect now.

@@ -45,12 +45,17 @@ func (m rest) get(ctx context.Context, path string) ([]byte, error) {
 
 // call calls a JSON-RPC method.
 func (m rest) call(ctx context.Context, path, method string, params any) error {
+	_, err := m.ask(ctx, path, method, params)
+	return err
+}
+
+// ask is call, and returns the whole answer.
+func (m rest) ask(ctx context.Context, path, method string, params any) ([]byte, error) {
 	body, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = m.do(ctx, http.MethodPost, path, body)
-	return err
+	return m.do(ctx, http.MethodPost, path, body)
 }
 
 func (m rest) do(ctx context.Context, method, path string, body []byte) ([]byte, error) {

@@ -174,7 +174,13 @@ func TestLatentLife(t *testing.T) {
 	}
 	m.finished(m.forceImage("other", "a"))
 	p.there("w1-1")
+	wantOutput(t, "w1-1", 0, "instances", m.dir)
+	p.set("w1-77", "stray")
+	wantOutput(t, "script instance w1-77: would be stopped", 0, "instances", "--plan", m.dir)
+	wantOutput(t, "script instance w1-77: stopped", 0, "instances", "--reap", m.dir)
+	wantOutput(t, "The ledger knows all that runs.", 0, "instances", "--plan", m.dir)
 	p.none()
+	wantOutput(t, "gone", 0, "instances", "--all", m.dir)
 	m.finished(m.forceImage("b", "a"))
 	p.there("w1-2")
 	if status := m.stop(); status != 0 {

@@ -29,6 +29,7 @@ const (
 	ActionEnableScheduler Action = "enable-scheduler" // or disable it
 	ActionAddChange       Action = "add-change"       // tell a change
 	ActionPollChanges     Action = "poll-changes"     // make a change source look now
+	ActionReapInstances   Action = "reap-instances"   // stop those that the ledger does not know, or list them
 	ActionReconfig        Action = "reconfig"         // load the configuration again
 	ActionUnknown         Action = "unknown"          // a path or method there is not
 )

@@ -50,6 +50,10 @@ func (a *API) controlRoutes() []route {
 		post("changesources/{changesource}", maxBody, map[string]method{
 			"poll": {ActionPollChanges, []string{}, a.pollChanges},
 		}),
+		post("instances", maxBody, map[string]method{
+			"plan": {ActionReapInstances, []string{}, a.strays(false)},
+			"reap": {ActionReapInstances, []string{}, a.strays(true)},
+		}),
 		post("masters/{master}", maxBody, map[string]method{
 			"reconfig": {ActionReconfig, []string{}, a.reconfig},
 		}),
@@ -218,6 +222,18 @@ func (a *API) pollChanges(r *http.Request, _ params) (any, error) {
 		return nil, err
 	}
 	return nil, a.control.PollChanges(r.Context(), c.Name, user(r))
+}
+
+// strays answers the instances that providers run for this master and the ledger does not
+// know, after it has them stopped if stop is set.
+func (a *API) strays(stop bool) func(*http.Request, params) (any, error) {
+	return func(r *http.Request, _ params) (any, error) {
+		strays, err := a.control.StrayInstances(r.Context(), stop, user(r))
+		if strays == nil {
+			strays = []engine.Stray{}
+		}
+		return strays, err
+	}
 }
 
 // reconfigured is the answer to a reload that worked; nodes are listed as they are

@@ -100,6 +100,9 @@ func (m *master) AddChange(_ context.Context, in change.Input) (state.Change, er
 	}
 	return state.Change{ID: 17}, m.called("add change %s %s %q %v", in.Author, in.Branch, in.Files, in.Properties)
 }
+func (m *master) StrayInstances(_ context.Context, stop bool, who sched.User) ([]engine.Stray, error) {
+	return []engine.Stray{{Kind: "docker", Handle: "h", Worker: "w", Attempt: 7}}, m.called("strays %v %v", stop, who)
+}
 func (m *master) PollChanges(_ context.Context, name string, who sched.User) error {
 	return m.called("poll %s %v", name, who)
 }

@@ -154,6 +154,11 @@ func ofWorker(tx state.ReadTx, r *http.Request, _ *topology) ([]state.Filter, bo
 	return state.Where("workerid", w.ID).Where, false, err
 }
 
+func instancesOfWorker(tx state.ReadTx, r *http.Request, _ *topology) ([]state.Filter, bool, error) {
+	w, err := findWorker(tx, r)
+	return state.Where("worker", w.Name).Where, false, err
+}
+
 func (a *API) ofBuild(tx state.ReadTx, r *http.Request, _ *topology) ([]state.Filter, bool, error) {
 	b, err := a.findBuild(tx, r)
 	return state.Where("buildid", b.ID).Where, false, err

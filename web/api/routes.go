@@ -22,6 +22,7 @@ func (a *API) readRoutes() []route {
 		{&changes.schema, rows(a, changes, everything)},
 		{&changeSources.schema, rows(a, changeSources, everything)},
 		{&forms.schema, a.cachedGet([]string{"schedulers", "builders"}, a.formList(false))},
+		{&instances.schema, rows(a, instances, everything)},
 		{&logRows.schema, rows(a, logRows, everything)},
 		{&masters.schema, rows(a, masters, everything)},
 		{&projects.schema, rows(a, projects, everything)},
@@ -54,6 +55,8 @@ func (a *API) readRoutes() []route {
 	view("projects/{project}/builders", &builders.schema, rows(a, builders, ofProject))
 	view("workers/{worker}", &workers.schema, row(a, workers, findWorker))
 	view("workers/{worker}/builders", &builders.schema, rows(a, builders, buildersOfWorker))
+	view("workers/{worker}/instances", &instances.schema, rows(a, instances, instancesOfWorker))
+	view("instances/{instance}", &instances.schema, row(a, instances, byID(instances, "instance")))
 	view("workers/{worker}/builds", &builds.schema, rows(a, builds, ofWorker))
 	view("schedulers/{scheduler}", &schedulers.schema, row(a, schedulers, byID(schedulers, "scheduler")))
 	view("forceschedulers/{scheduler}", &forms.schema, a.cachedGet([]string{"schedulers"}, a.formItem))

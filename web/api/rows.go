@@ -95,6 +95,16 @@ var changeSources = &resource[state.ChangeSource]{
 	},
 }
 
+var instances = &resource[state.Instance]{
+	schema: schema{name: "instance", plural: "instances", key: "instanceid", columns: []column{
+		integer("instanceid"), text("worker"), text("kind"), text("state"), text("handle"), object("info"), object("caps"), integer("buildid"),
+		when("created_at"), when("started_at"), when("connected_at"), when("stopping_at"), when("gone_at"), integer("failures"), text("failure"),
+	}},
+	read:   state.ReadTx.Instances,
+	id:     func(i *state.Instance) int64 { return i.ID },
+	append: func(dst []byte, i *state.Instance, _ *world) []byte { return i.AppendJSON(dst) },
+}
+
 var sourceStamps = &resource[state.SourceStamp]{
 	schema: schema{name: "sourcestamp", plural: "sourcestamps", key: "ssid", columns: []column{
 		integer("ssid"), optional("branch"), optional("revision"), text("project"), text("repository"),

@@ -61,6 +61,8 @@ func TestControl(t *testing.T) {
 		{"workers/alpha", "kill", `{}`, `kill worker 1 "" anonymous`, `null`},
 		{"workers/2", "unpause", `{}`, `unpause 2 anonymous`, `null`},
 		{"changesources/1", "poll", `{}`, `poll poll anonymous`, `null`},
+		{"instances", "plan", `{}`, `strays false anonymous`, `[{"kind":"docker","handle":"h","worker":"w","instanceid":7}]`},
+		{"instances", "reap", `{}`, `strays true anonymous`, `[{"kind":"docker","handle":"h","worker":"w","instanceid":7}]`},
 		{"schedulers/1", "enable", `{"enabled":false}`, `enable 1 false anonymous`, `null`},
 		{"changes", "add", `{"who":"ann","branch":"main","files":["a","b"],"properties":{"jobs":4}}`, `add change ann main ["a" "b"] map[jobs:4]`, `17`},
 		{"masters/1", "reconfig", `{}`, `reload`, `{"generation":2,"added":["builder \"new\""],"removed":[],"changed":[],"top_level":true}`},
@@ -235,7 +237,7 @@ func TestPolicyGuardsEveryRoute(t *testing.T) {
 			continue
 		}
 		check("POST", path, rpcBody("nosuch", "{}"))
-		for _, method := range []string{"force", "stop", "rebuild", "cancel", "set_priority", "pause", "unpause", "kill", "enable", "poll", "reconfig"} {
+		for _, method := range []string{"force", "stop", "rebuild", "cancel", "set_priority", "pause", "unpause", "kill", "enable", "poll", "reap", "reconfig"} {
 			check("POST", path, rpcBody(method, "{}"))
 		}
 	}
@@ -244,7 +246,7 @@ func TestPolicyGuardsEveryRoute(t *testing.T) {
 		t.Errorf("the master was asked %q", calls)
 	}
 	for _, want := range []Action{ActionView, ActionViewLog, ActionExplain, ActionListen, ActionForce, ActionRebuild, ActionStopBuild,
-		ActionCancelRequest, ActionSetPriority, ActionPauseWorker, ActionUnpauseWorker, ActionStopWorker, ActionKillWorker, ActionEnableScheduler, ActionPollChanges, ActionReconfig, ActionUnknown} {
+		ActionCancelRequest, ActionSetPriority, ActionPauseWorker, ActionUnpauseWorker, ActionStopWorker, ActionKillWorker, ActionEnableScheduler, ActionPollChanges, ActionReapInstances, ActionReconfig, ActionUnknown} {
 		if !actions[want] {
 			t.Errorf("no route asked for %q", want)
 		}

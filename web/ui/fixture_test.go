@@ -110,6 +110,9 @@ func (f *fixture) AddChange(context.Context, change.Input) (state.Change, error)
 	return state.Change{}, f.did("add change")
 }
 
+func (f *fixture) StrayInstances(context.Context, bool, sched.User) ([]engine.Stray, error) {
+	return nil, f.did("strays")
+}
 func (f *fixture) PollChanges(context.Context, string, sched.User) error { return f.did("poll") }
 func (f *fixture) Reload(context.Context) (engine.Reloaded, error)       { return engine.Reloaded{}, nil }
 func (f *fixture) Explain(_ context.Context, id int64) (dist.Explanation, error) {
