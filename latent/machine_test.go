@@ -140,6 +140,7 @@ func TestSimulation(t *testing.T) {
 	steps = max(steps, 20_000)
 	others := []Event{Want, Want, Want, Release, Release, Connected, Connected, Lost, CheckDue, Late, Idle, Unfit, RetryDue, Retire, Restore}
 	done := 0
+	defer func() { t.Logf("%d events", done) }()
 	for done < steps {
 		rapid.Check(t, func(t *rapid.T) {
 			w := &world{m: Machine{Keep: Keep(rapid.IntRange(0, 2).Draw(t, "keep"))}}

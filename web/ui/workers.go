@@ -39,12 +39,38 @@ type workerRow struct {
 
 	Quarantine *quarantineRow `json:"quarantine"` // nil: it is not in quarantine
 
+	Instance *instanceRow `json:"instance"` // of a latent worker; nil: there is none
+	Latent   bool         `json:"latent"`
+
 	MaxBuilds int        `json:"max_builds"`
 	Running   []buildRow `json:"running"`
 	Version   string     `json:"version,omitempty"`
 	System    string     `json:"system,omitempty"`
 	Host      string     `json:"host,omitempty"`
 	Builders  []string   `json:"builders"`
+}
+
+// instanceRow is one instance of a latent worker.
+type instanceRow struct {
+	ID       int64      `json:"instanceid"`
+	State    string     `json:"state"`
+	Handle   string     `json:"handle,omitempty"`
+	Info     []string   `json:"info,omitempty"`
+	Created  state.Time `json:"created_at"`
+	Gone     state.Time `json:"gone_at"`
+	Seconds  int64      `json:"seconds"` // that it has existed: what it costs
+	Failures int64      `json:"failures"`
+	Failure  string     `json:"failure,omitempty"`
+	URL      string     `json:"url,omitempty"` // of the build that it was started for
+}
+
+func newInstanceRow(i state.Instance) *instanceRow {
+	r := &instanceRow{ID: i.ID, State: i.State, Handle: i.Handle, Info: i.Info, Created: i.CreatedAt, Gone: i.GoneAt,
+		Seconds: i.Seconds(state.Now()), Failures: i.Failures, Failure: i.Failure}
+	if i.BuildID != 0 {
+		r.URL = "/b/" + strconv.FormatInt(i.BuildID, 10)
+	}
+	return r
 }
 
 // quarantineRow is why a worker gets no builds for a while.
@@ -72,7 +98,7 @@ func (rq *request) workers() (any, error) {
 	m := workersModel{}
 	err := rq.view(func(tx state.ReadTx) error {
 		rq.shell.Section, rq.shell.Heading = "/workers", "Workers"
-		rq.shell.Live = []string{"workers/*/*", "builds/*/new", "builds/*/finished"}
+		rq.shell.Live = []string{"workers/*/*", "builds/*/new", "builds/*/finished", "instances/*/*"}
 		var err error
 		m.Rows, err = rq.workerRows(tx, rq.names.activeWorkers())
 		return err
@@ -107,6 +133,14 @@ func (rq *request) workerRows(tx state.ReadTx, workers []state.Worker) ([]worker
 	for _, b := range running {
 		of[b.WorkerID] = append(of[b.WorkerID], rq.buildRow(b))
 	}
+	instances, err := tx.Instances(state.Where("gone_at", nil))
+	if err != nil {
+		return nil, err
+	}
+	has := map[string]*instanceRow{}
+	for _, i := range instances {
+		has[i.Worker] = newInstanceRow(i)
+	}
 	uses := map[string][]string{}
 	snap := rq.control.Snapshot()
 	if snap != nil {
@@ -122,25 +156,28 @@ func (rq *request) workerRows(tx state.ReadTx, workers []state.Worker) ([]worker
 		if snap != nil {
 			c = snap.Worker(w.Name)
 		}
-		rows = append(rows, newWorkerRow(w, c, of[w.ID], uses[w.Name]))
+		rows = append(rows, newWorkerRow(w, c, has[w.Name], of[w.ID], uses[w.Name]))
 	}
 	return rows, nil
 }
 
 // newWorkerRow says in a word how a worker is. c is its configuration, nil for one
 // that is no longer configured.
-func newWorkerRow(w state.Worker, c *config.Worker, running []buildRow, builders []string) workerRow {
+func newWorkerRow(w state.Worker, c *config.Worker, instance *instanceRow, running []buildRow, builders []string) workerRow {
 	r := workerRow{
 		ID: w.ID, Name: w.Name, URL: workerURL(w.Name), Since: w.ChangedAt, Active: w.Active, Connected: w.Connected,
 		Paused: w.Paused, Reason: w.PauseReason, PausedBy: w.PausedBy, PausedAt: w.PausedAt, Running: running, Builders: builders,
 		Version: info(w, "version"), Host: info(w, "host"), System: system(w),
 		Graceful: w.Graceful, GracefulReason: w.GracefulReason, GracefulBy: w.GracefulBy, GracefulAt: w.GracefulAt,
-		Quarantine: newQuarantineRow(w.Quarantine),
+		Quarantine: newQuarantineRow(w.Quarantine), Instance: instance,
 	}
 	if c != nil {
+		r.Latent = c.Latent != nil
 		r.Local, r.MaxBuilds = c.Local, c.MaxBuilds
 	}
 	switch {
+	case !w.Connected && !closed(w) && (r.Latent || instance != nil):
+		r.Status, r.Word = instance.word()
 	case !w.Connected && w.ChangedAt == 0:
 		r.Status, r.Word = "waiting", "never connected"
 	case !w.Connected:
@@ -164,6 +201,21 @@ func newWorkerRow(w state.Worker, c *config.Worker, running []buildRow, builders
 		r.Status, r.Word = "success", "connected"
 	}
 	return r
+}
+
+// word is how a latent worker is that is not connected.
+func (i *instanceRow) word() (status, word string) {
+	switch {
+	case i == nil:
+		return "waiting", "starts when needed"
+	case i.Failures > 0:
+		return "failure", "cannot be stopped"
+	case i.State == state.InstanceStarting:
+		return "running", "starting"
+	case i.State == state.InstanceStopping:
+		return "waiting", "stopping its instance"
+	}
+	return "warnings", "out of touch"
 }
 
 // closed reports whether a worker takes no new builds although it may be connected.
@@ -193,10 +245,12 @@ func system(w state.Worker) string {
 
 // workerModel is /workers/<name>.
 type workerModel struct {
-	Worker  workerRow     `json:"worker"`
-	Connect *connect      `json:"connect,omitempty"`
-	Info    []propertyRow `json:"info"`
-	Builds  []buildRow    `json:"builds"`
+	Worker  workerRow `json:"worker"`
+	Connect *connect  `json:"connect,omitempty"`
+	// Instances are the newest ones of a latent worker, also those that are gone.
+	Instances []*instanceRow `json:"instances,omitempty"`
+	Info      []propertyRow  `json:"info"`
+	Builds    []buildRow     `json:"builds"`
 }
 
 func (rq *request) worker() (any, error) {
@@ -212,7 +266,10 @@ func (rq *request) worker() (any, error) {
 			return err
 		}
 		m.Worker = rows[0]
-		if !w.Connected && w.Active {
+		if m.Instances, err = newestInstances(tx, w.Name); err != nil {
+			return err
+		}
+		if !w.Connected && w.Active && !m.Worker.Latent {
 			m.Connect = rq.connect(w)
 		}
 		for name, v := range w.Info {
@@ -223,7 +280,7 @@ func (rq *request) worker() (any, error) {
 		s.Section, s.Heading, s.Status = "/workers", w.Name, m.Worker.Status
 		s.Crumbs = []link{{"Workers", "/workers"}, {w.Name, ""}}
 		id := strconv.FormatInt(w.ID, 10)
-		s.Live = []string{"workers/" + id + "/*", "workers/" + id + "/builds/*/*", "workers/*/*"}
+		s.Live = []string{"workers/" + id + "/*", "workers/" + id + "/builds/*/*", "workers/*/*", "instances/*/*"}
 		q := state.Where("workerid", w.ID)
 		q.Order, q.Limit = []state.Order{{Field: "buildid", Desc: true}}, 25
 		builds, err := tx.Builds(q)
@@ -233,6 +290,17 @@ func (rq *request) worker() (any, error) {
 		return err
 	})
 	return m, err
+}
+
+// newestInstances returns the newest instances of a worker.
+func newestInstances(tx state.ReadTx, worker string) (rows []*instanceRow, err error) {
+	q := state.Where("worker", worker)
+	q.Order, q.Limit = []state.Order{{Field: "instanceid", Desc: true}}, 10
+	instances, err := tx.Instances(q)
+	for _, i := range instances {
+		rows = append(rows, newInstanceRow(i))
+	}
+	return rows, err
 }
 
 // workerOf returns the worker of a path, by name or, if none has that name, by id.
