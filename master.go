@@ -14,6 +14,7 @@ import (
 	"buildstar/builtins/util"
 	"buildstar/builtins/worker"
 	"buildstar/internal/cmd"
+	"buildstar/latent/docker"
 	"buildstar/latent/script"
 	"buildstar/starlark/spec"
 )
@@ -25,7 +26,7 @@ func main() {
 	os.Exit(cmd.Main(context.Background(), cmd.Plugins{
 		Version: version,
 		Modules: []*spec.Module{
-			worker.Module.With(script.Worker),
+			worker.Module.With(script.Worker, docker.Worker),
 			steps.Module,
 			changes.Module,
 			schedulers.Module,

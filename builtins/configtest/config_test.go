@@ -13,6 +13,7 @@ import (
 	"buildstar/builtins/worker"
 	"buildstar/config"
 	"buildstar/internal/evalcase"
+	"buildstar/latent/docker"
 	"buildstar/latent/script"
 	"buildstar/starlark"
 	"buildstar/starlark/call"
@@ -20,7 +21,7 @@ import (
 )
 
 var options = starlark.Options{
-	Modules:  []*spec.Module{worker.Module.With(script.Worker), steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module, reporters.Module},
+	Modules:  []*spec.Module{worker.Module.With(script.Worker, docker.Worker), steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module, reporters.Module},
 	Function: call.Renderable,
 	Timeout:  5 * time.Minute,
 }

@@ -26,17 +26,19 @@ import (
 	"buildstar/builtins/util"
 	"buildstar/builtins/worker"
 	"buildstar/config"
+	"buildstar/latent/docker"
 	"buildstar/latent/script"
 	"buildstar/starlark/call"
 	"buildstar/starlark/spec"
 )
 
-var modules = []*spec.Module{worker.Module.With(script.Worker), steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module, reporters.Module}
+var modules = []*spec.Module{worker.Module.With(script.Worker, docker.Worker), steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module, reporters.Module}
 
 // required is how each class is called with nothing but what it needs.
 var required = map[string]map[string]string{
 	"worker.Worker":                    {"name": `"w"`, "password": `"p"`},
 	"worker.LocalWorker":               {"name": `"w"`},
+	"worker.DockerLatentWorker":        {"name": `"w"`, "password": `None`, "docker_host": `"unix:///s"`, "image": `"i"`, "dockerfile": `"FROM x"`},
 	"worker.LatentWorker":              {"name": `"w"`, "password": `None`, "start_instance": `lambda ctx: "h"`, "stop_instance": `lambda ctx, handle, fast: None`, "is_compatible_with_build": `lambda ctx, handle, props: True`},
 	"util.InstanceCap":                 {"name": `"n"`, "max_instances": `3`},
 	"worker.Machine":                   {"name": `"m"`},
@@ -95,6 +97,12 @@ var required = map[string]map[string]string{
 
 // values are arguments for which the type does not say what a good value is.
 var values = map[string]string{
+	"worker.DockerLatentWorker.docker_host":          `"tcp://h:1"`,
+	"worker.DockerLatentWorker.volumes":              `["/a:/b"]`,
+	"worker.DockerLatentWorker.version":              `"1.41"`,
+	"worker.DockerLatentWorker.tls":                  `True`,
+	"worker.DockerLatentWorker.master_protocol":      `"msgpack_experimental_v7"`,
+	"worker.DockerLatentWorker.hostconfig":           `{"init": False}`,
 	"worker.LatentWorker.start_instance":             `len`,
 	"worker.LatentWorker.stop_instance":              `len`,
 	"worker.LatentWorker.check_instance":             `lambda ctx, handle: (True, "")`,

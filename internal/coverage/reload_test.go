@@ -189,6 +189,7 @@ func place(class, expr string) string {
 // those of arguments without a name.
 var reloadValues = map[string]string{
 	"worker.Worker.name":                            `"renamed"`,
+	"worker.DockerLatentWorker.name":                `"renamed"`,
 	"worker.LatentWorker.name":                      `"renamed"`,
 	"worker.LocalWorker.name":                       `"renamed"`,
 	"util.Project.name":                             `"renamed"`,

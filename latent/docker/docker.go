@@ -156,8 +156,11 @@ func (w *dockerWorker) checkHostConfig(problem func(param, text, hint string)) {
 			}
 		}
 	}
-	if _, err := hostFields(values); err != nil {
-		problem("hostconfig", err.Error(), "")
+	_, err := hostFields(values)
+	if all, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, err := range all.Unwrap() {
+			problem("hostconfig", err.Error(), "")
+		}
 	}
 }
 
