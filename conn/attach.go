@@ -44,7 +44,11 @@ func (s *session) attach() {
 	}
 	s.startPulse()
 	s.srv.log.Info("worker attached", "worker", s.name, "address", s.remote.String(), "version", s.info.Version, "ours", s.info.Ours)
+	s.mu.Lock()
+	s.hosted, s.telling = true, true
+	s.mu.Unlock()
 	s.srv.host.Attached(s)
+	s.tell()
 }
 
 // introduce takes the name, learns what the worker is, sets it up, and kills what an

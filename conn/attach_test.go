@@ -73,14 +73,40 @@ func TestLeave(t *testing.T) {
 	bubble(t, func(t *testing.T, srv *Server, y *yard) {
 		p := connect(t, srv, "w1")
 		s := p.attach(y)
-		select {
-		case <-s.Leaving():
+		if len(y.leaves) > 0 {
 			t.Error("it leaves before it asked")
-		default:
 		}
 		for range 2 {
 			p.answered(p.send("leave", nil))
-			<-s.Leaving()
+		}
+		if <-y.leaves != s {
+			t.Error("another worker leaves")
+		}
+		synctest.Wait()
+		if len(y.leaves) > 0 {
+			t.Error("it leaves twice")
+		}
+	})
+}
+
+// An attached session is reported when it ends, and only then.
+func TestDetached(t *testing.T) {
+	bubble(t, func(t *testing.T, srv *Server, y *yard) {
+		connect(t, srv, "w2").want("get_worker_info") // never attaches
+		p := connect(t, srv, "w1")
+		s := p.attach(y)
+		synctest.Wait()
+		if len(y.detached) > 0 {
+			t.Error("it is gone before its end")
+		}
+		p.tr.Close("")
+		if <-y.detached != s || s.Err() == nil {
+			t.Error("another one ended, or none")
+		}
+		time.Sleep(attachPatience)
+		synctest.Wait()
+		if len(y.detached) > 0 {
+			t.Error("more than one ended")
 		}
 	})
 }

@@ -10,7 +10,9 @@
 // Each session has one that lives as long as it does: the reader, which routes
 // messages by op and seq_number and never writes. A writer exists only while
 // something waits to be sent, and takes all that waits in one write. One more
-// attaches the worker and then runs Host.Attached; one sends a ping now and then.
+// attaches the worker and runs Host.Attached; one tells the host of what comes later,
+// one sends a ping now and then. Those end when they have, so that an idle worker is one
+// goroutine.
 // [Server.Shutdown] waits for all of them. Updates, blocks of files and completions
 // are handled by the goroutine that ranges over [Session.Run].
 //
@@ -56,10 +58,16 @@ type Host interface {
 	// error that wraps ErrUnknownWorker or ErrBadPassword and says what is wrong
 	// (docs/requirements.md A1.8).
 	Login(name, password string) error
-	// Attached is called, in a goroutine of its own, once a worker has told its
-	// information and taken its settings. The session belongs to the host until it
-	// is Done.
+	// Attached is called once a worker has told its information and taken its settings.
+	// The session belongs to the host until it is Done. Attached, Leaves and Detached have
+	// a goroutine of their own, and one session's come in this order, one after the other;
+	// all three may block.
 	Attached(Session)
+	// Leaves is called when the worker asked to be told to shut down once it is idle, at
+	// most once a session. Only our own workers can.
+	Leaves(Session)
+	// Detached is called when a session that attached is Done.
+	Detached(Session)
 	// AttachFailed is called when a worker logged in and did not get so far, through no
 	// fault of the master or of another worker.
 	AttachFailed(name string, why error)
@@ -124,9 +132,6 @@ type Session interface {
 	// flowing. 0 sends none, and no pings either: only TCP then finds out that the
 	// worker is gone. A new session has pings and no keepalives.
 	SetKeepalive(every time.Duration)
-	// Leaving is closed when the worker asked to be told to shut down once it is idle.
-	// Only our own workers can.
-	Leaving() <-chan struct{}
 	// Shutdown tells the worker's process to exit.
 	Shutdown(ctx context.Context) error
 	// Close ends the connection; why is logged and told where possible.

@@ -25,6 +25,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // channel.
 type yard struct {
 	attached chan Session
+	leaves   chan Session
+	detached chan Session
 	failed   chan string
 	log      *logBuffer
 }
@@ -40,6 +42,8 @@ func (y *yard) Login(name, password string) error {
 }
 
 func (y *yard) Attached(s Session) { y.attached <- s }
+func (y *yard) Leaves(s Session)   { y.leaves <- s }
+func (y *yard) Detached(s Session) { y.detached <- s }
 
 func (y *yard) AttachFailed(name string, why error) { y.failed <- fmt.Sprint(name, ": ", why) }
 
@@ -68,7 +72,7 @@ func (l *logBuffer) String() string {
 }
 
 func newYard(opt Options) (*Server, *yard) {
-	y := &yard{attached: make(chan Session, 100), failed: make(chan string, 100), log: &logBuffer{}}
+	y := &yard{attached: make(chan Session, 100), leaves: make(chan Session, 100), detached: make(chan Session, 2000), failed: make(chan string, 100), log: &logBuffer{}}
 	opt.Logger = slog.New(slog.NewTextHandler(y.log, nil))
 	return NewServer(y, opt), y
 }

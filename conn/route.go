@@ -24,9 +24,10 @@ func (s *session) handle(frame []byte) error {
 		return s.answered(&m)
 	}
 	if m.Op == wire.OpLeave {
-		if s.asked.CompareAndSwap(false, true) {
-			close(s.leave)
-		}
+		s.mu.Lock()
+		s.leaves = true
+		s.news()
+		s.mu.Unlock()
 		s.respond(m.Seq)
 		return nil
 	}

@@ -120,7 +120,8 @@ func (srv *Server) accept(t wire.Transport, name string, remote net.Addr) (*sess
 		return nil, errStopping
 	}
 	srv.open[s] = struct{}{}
-	srv.wg.Go(s.read)
+	srv.wg.Add(1)
+	go s.read()
 	srv.wg.Go(s.attach)
 	return s, nil
 }
@@ -154,7 +155,7 @@ func (srv *Server) Run(ctx context.Context) error {
 }
 
 // Shutdown closes every session, refuses new ones, and waits until all goroutines of
-// the server have ended, among them those in Host.Attached. It returns early only if
+// the server have ended, among them those that call the Host. It returns early only if
 // ctx ends.
 func (srv *Server) Shutdown(ctx context.Context) error {
 	srv.mu.Lock()

@@ -8,7 +8,6 @@ import (
 	"net"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"buildstar/conn/wire"
 )
@@ -23,13 +22,16 @@ type session struct {
 	held   []Held     // the same
 	out    outbox
 	done   chan struct{}
-	leave  chan struct{} // see Leaving
-	asked  atomic.Bool   // leave is closed
 
 	named    bool // it had its name; guarded by srv.mu
 	attached bool // guarded by srv.mu
 
 	mu       sync.Mutex
+	hosted   bool // the host knows of it
+	telling  bool // a goroutine is calling the host
+	leaves   bool // the worker asked to leave;
+	toldThat bool // the host knows
+	toldEnd  bool // the host knows of err
 	err      error
 	next     int64 // seq_number of our next request
 	pending  map[int64]chan<- answer
@@ -57,7 +59,7 @@ func (a answer) value() (any, error) {
 }
 
 func newSession(srv *Server, t wire.Transport, name string, remote net.Addr) *session {
-	return &session{srv: srv, name: name, remote: remote, t: t, done: make(chan struct{}), leave: make(chan struct{})}
+	return &session{srv: srv, name: name, remote: remote, t: t, done: make(chan struct{})}
 }
 
 func (s *session) Name() string          { return s.name }
@@ -65,8 +67,6 @@ func (s *session) Info() WorkerInfo      { return s.info }
 func (s *session) Held() []Held          { return s.held }
 func (s *session) RemoteAddr() net.Addr  { return s.remote }
 func (s *session) Done() <-chan struct{} { return s.done }
-
-func (s *session) Leaving() <-chan struct{} { return s.leave }
 
 func (s *session) Err() error {
 	select {
@@ -200,6 +200,7 @@ func (s *session) end(err error, why string) {
 		return
 	}
 	s.err = err
+	s.news()
 	s.pending = nil
 	running := slices.Sorted(maps.Keys(s.commands))
 	s.pulse.stop()
@@ -217,21 +218,59 @@ func (s *session) end(err error, why string) {
 	}
 }
 
-// read is the session's goroutine.
-func (s *session) read() {
+// news has the host told of what changed. The caller holds mu.
+func (s *session) news() {
+	if s.hosted && !s.telling {
+		s.telling = true
+		s.srv.wg.Go(s.tell) // the reader still counts
+	}
+}
+
+// tell calls the host until it knows all there is to know.
+func (s *session) tell() {
 	for {
-		frame, err := s.t.Read()
-		if err == nil && len(frame) > wire.MaxFrame {
-			err = ErrFrameTooBig
-		}
-		if err == nil {
-			err = s.handle(frame)
-		}
-		if err != nil {
-			s.end(s.lost(err), err.Error())
+		s.mu.Lock()
+		switch {
+		case s.leaves && !s.toldThat:
+			s.toldThat = true
+			s.mu.Unlock()
+			s.srv.host.Leaves(s)
+		case s.err != nil && !s.toldEnd:
+			s.toldEnd = true
+			s.mu.Unlock()
+			<-s.done
+			s.srv.host.Detached(s)
+		default:
+			s.telling = false
+			s.mu.Unlock()
 			return
 		}
 	}
+}
+
+// read is the session's goroutine. What it has on its stack while it waits is kept small,
+// in read and in socket.Read: a stack that grew to 8 KiB only shrinks again if less than
+// 1.2 KiB of it is in use.
+func (s *session) read() {
+	for s.took(s.t.Read()) {
+	}
+	s.srv.wg.Done()
+}
+
+// took handles what was read; false is the end of the session.
+//
+//go:noinline
+func (s *session) took(frame []byte, err error) bool {
+	if err == nil && len(frame) > wire.MaxFrame {
+		err = ErrFrameTooBig
+	}
+	if err == nil {
+		err = s.handle(frame)
+	}
+	if err != nil {
+		s.end(s.lost(err), err.Error())
+	}
+	return err == nil
 }
 
 func (s *session) lost(err error) error {

@@ -90,25 +90,32 @@ func (t *socket) Read() ([]byte, error) {
 			return nil, readError(err)
 		}
 		t.signs.Add(1)
-		if kind != websocket.BinaryMessage {
-			continue
+		if kind == websocket.BinaryMessage {
+			return t.message(r)
 		}
-		buf := wire.GetBuffer()
-		for err == nil {
-			if len(buf.B) == cap(buf.B) { // as it comes, not as the header claims
-				buf.B = slices.Grow(buf.B, max(4096, len(buf.B)))
-			}
-			var n int
-			n, err = r.Read(buf.B[len(buf.B):cap(buf.B)])
-			buf.B = buf.B[:len(buf.B)+n]
-			t.signs.Add(1)
+	}
+}
+
+// message reads a message to its end.
+//
+//go:noinline
+func (t *socket) message(r io.Reader) ([]byte, error) {
+	buf := wire.GetBuffer()
+	for {
+		if len(buf.B) == cap(buf.B) { // as it comes, not as the header claims
+			buf.B = slices.Grow(buf.B, max(4096, len(buf.B)))
 		}
-		if err != io.EOF {
+		n, err := r.Read(buf.B[len(buf.B):cap(buf.B)])
+		buf.B = buf.B[:len(buf.B)+n]
+		t.signs.Add(1)
+		switch {
+		case err == io.EOF:
+			t.last = buf
+			return buf.B, nil
+		case err != nil:
 			buf.Free()
 			return nil, readError(err)
 		}
-		t.last = buf
-		return buf.B, nil
 	}
 }
 

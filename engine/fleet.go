@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -23,7 +22,7 @@ type fleet struct {
 	m       *Master
 	mu      sync.Mutex
 	members map[string]*member
-	leaving map[string]chan struct{}   // gone of members that left the configuration
+	visits  map[string]*visit          // who is connected, also if its member left the configuration
 	orphans map[string][]state.Command // commands an earlier run of the master left, by worker
 
 	configured bool          // members are those of a configuration
@@ -38,13 +37,18 @@ type fleet struct {
 type member struct {
 	status    dist.Status
 	session   conn.Session
-	gone      chan struct{} // closed when the session's rows are written
 	keepalive time.Duration
 	leaver    string // GracefulLife of its row
 }
 
+// visit is a session from its coming until its rows say that it is gone.
+type visit struct {
+	session conn.Session
+	gone    chan struct{} // closed at the end; nil if nobody waits for that
+}
+
 func newFleet(m *Master) *fleet {
-	return &fleet{m: m, members: map[string]*member{}, leaving: map[string]chan struct{}{}, orphans: map[string][]state.Command{},
+	return &fleet{m: m, members: map[string]*member{}, visits: map[string]*visit{}, orphans: map[string][]state.Command{},
 		sentenced: make(chan struct{}, 1), moved: make(chan struct{})}
 }
 
@@ -91,17 +95,21 @@ func sameLogin(last, next *applied, before, now *config.Worker) bool {
 }
 
 // Attached implements conn.Host: the worker gets builds until its session ends.
-func (m *Master) Attached(s conn.Session) { m.fleet.serve(s) }
+func (m *Master) Attached(s conn.Session) { m.fleet.arrive(s) }
+
+// Leaves implements conn.Host.
+func (m *Master) Leaves(s conn.Session) { m.leaves(s) }
+
+// Detached implements conn.Host.
+func (m *Master) Detached(s conn.Session) { m.fleet.depart(s) }
 
 // AttachFailed implements conn.Host: it is a misbehaviour.
 func (m *Master) AttachFailed(name string, why error) {
 	m.fleet.blame(name, "it could not attach: "+why.Error())
 }
 
-func (f *fleet) serve(s conn.Session) {
-	gone := make(chan struct{})
-	defer close(gone)
-	if !f.enter(s, gone) {
+func (f *fleet) arrive(s conn.Session) {
+	if !f.enter(s) {
 		s.Close("the configuration has no such worker")
 		return
 	}
@@ -118,11 +126,14 @@ func (f *fleet) serve(s conn.Session) {
 		}
 	})
 	f.m.instances.ledger.Attached(s.Name())
-	select {
-	case <-s.Leaving():
-		f.m.leaves(s)
-		<-s.Done()
-	case <-s.Done():
+}
+
+func (f *fleet) depart(s conn.Session) {
+	f.mu.Lock()
+	v := f.visits[s.Name()]
+	f.mu.Unlock()
+	if v == nil || v.session != s { // it did not get in
+		return
 	}
 	f.change(s.Name(), func(mb *member) {
 		if mb.session == s {
@@ -132,10 +143,16 @@ func (f *fleet) serve(s conn.Session) {
 	})
 	f.m.instances.ledger.Lost(s.Name())
 	f.m.recordWorker(s.Name(), func(row *state.Worker) { row.Connected = false }, "disconnected")
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.visits, s.Name())
+	if v.gone != nil {
+		close(v.gone)
+	}
 }
 
 // enter makes s the session of its worker, after an older one has left.
-func (f *fleet) enter(s conn.Session, gone chan struct{}) bool {
+func (f *fleet) enter(s conn.Session) bool {
 	for {
 		f.mu.Lock()
 		mb := f.members[s.Name()]
@@ -143,9 +160,10 @@ func (f *fleet) enter(s conn.Session, gone chan struct{}) bool {
 			f.mu.Unlock()
 			return false
 		}
-		old, left := mb.session, mb.gone
-		if old == nil && (left == nil || closed(left)) {
-			mb.session, mb.gone = s, gone
+		v := f.visits[s.Name()]
+		if v == nil {
+			f.visits[s.Name()] = &visit{session: s}
+			mb.session = s
 			s.SetKeepalive(mb.keepalive)
 			mb.status.Connected, mb.status.Settling = true, true
 			mb.status.Graceful = staysGraceful(mb.status.Graceful, mb.leaver, s)
@@ -155,11 +173,15 @@ func (f *fleet) enter(s conn.Session, gone chan struct{}) bool {
 			f.mu.Unlock()
 			return true
 		}
+		if v.gone == nil {
+			v.gone = make(chan struct{})
+		}
+		old, gone := mb.session, v.gone
 		f.mu.Unlock()
-		if old != nil {
+		if old != nil { // else it is being closed
 			old.Close("the worker connected again")
 		}
-		<-left
+		<-gone
 	}
 }
 
@@ -269,15 +291,11 @@ func (f *fleet) adopt(last, next *applied) map[conn.Session]string {
 	out := map[conn.Session]string{}
 	f.configured = true
 	defer f.announce()
-	maps.DeleteFunc(f.leaving, func(_ string, gone chan struct{}) bool { return closed(gone) })
 	for name, mb := range f.members {
 		now, before := next.snapshot.Worker(name), last.snapshot.Worker(name)
 		switch {
 		case now == nil:
 			delete(f.members, name)
-			if mb.gone != nil && !closed(mb.gone) {
-				f.leaving[name] = mb.gone
-			}
 			f.dismiss(out, name, mb, "the worker left the configuration")
 		case (now.Latent == nil) != (before.Latent == nil):
 			f.dismiss(out, name, mb, "it is started in another way now")
@@ -291,8 +309,7 @@ func (f *fleet) adopt(last, next *applied) map[conn.Session]string {
 	for name, row := range next.workers {
 		mb := f.members[name]
 		if mb == nil {
-			mb = &member{gone: f.leaving[name]} // a session of it may still be ending
-			delete(f.leaving, name)
+			mb = &member{}
 			f.members[name] = mb
 			mb.status.Instance = f.m.instances.status(name)
 			mb.status.ChangedAt = row.ChangedAt

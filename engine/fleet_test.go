@@ -29,11 +29,22 @@ func newSlow() *slow {
 func (*slow) Name() string               { return "w" }
 func (*slow) Info() conn.WorkerInfo      { return conn.WorkerInfo{Facts: map[string]any{"version": "1"}} }
 func (*slow) SetKeepalive(time.Duration) {}
-func (*slow) Leaving() <-chan struct{}   { return nil }
 func (s *slow) Done() <-chan struct{}    { return s.done }
 func (s *slow) Close(string) {
 	close(s.closing)
 	<-s.closed
+}
+
+// serve is what the master hears of a session; it returns what is closed at the end.
+func (r *running) serve(s conn.Session) <-chan struct{} {
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		r.Attached(s)
+		<-s.Done()
+		r.Detached(s)
+	}()
+	return served
 }
 
 // A worker that leaves the configuration and comes back while its session still ends:
@@ -42,14 +53,7 @@ func TestWorkerRemovedAndAdded(t *testing.T) {
 	with, without := remote([]string{"w"}, ends("a", config.Success)), remote([]string{"x"}, ends("a", config.Success))
 	r := newSite(t).start(with)
 	old, next := newSlow(), newSlow()
-	served := make(chan struct{}, 2)
-	serve := func(s *slow) {
-		go func() {
-			r.fleet.serve(s)
-			served <- struct{}{}
-		}()
-	}
-	serve(old)
+	served := r.serve(old)
 	r.connected("w")
 	applied := make(chan error)
 	go func() { applied <- r.Apply(context.Background(), without) }()
@@ -71,11 +75,11 @@ func TestWorkerRemovedAndAdded(t *testing.T) {
 	if err := r.Apply(context.Background(), with); err != nil {
 		t.Fatal(err)
 	}
-	serve(next)
+	servedNext := r.serve(next)
 	r.fleet.mu.Lock()
-	gone := r.fleet.members["w"].gone
+	v := r.fleet.visits["w"]
 	r.fleet.mu.Unlock()
-	if gone == nil || closed(gone) {
+	if v == nil || v.session != old {
 		t.Error("the old session is forgotten before its end")
 	}
 	close(old.done)
@@ -91,7 +95,7 @@ func TestWorkerRemovedAndAdded(t *testing.T) {
 	}
 	close(next.done)
 	<-served
-	<-served
+	<-servedNext
 }
 
 // kept is a session that remembers its keepalives.
@@ -111,11 +115,7 @@ func TestKeepaliveInterval(t *testing.T) {
 	}
 	r := newSite(t).start(with(time.Minute))
 	s := &kept{newSlow(), make(chan time.Duration, 10)}
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		r.fleet.serve(s)
-	}()
+	served := r.serve(s)
 	r.connected("w")
 	if err := r.Apply(context.Background(), with(0)); err != nil {
 		t.Fatal(err)

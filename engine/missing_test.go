@@ -42,11 +42,7 @@ func soon(o *Options) { o.MailBackoff = func(int) time.Duration { return time.Mi
 func (r *running) visit() {
 	r.t.Helper()
 	session := newSlow()
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		r.fleet.serve(session)
-	}()
+	served := r.serve(session)
 	r.connected("w")
 	close(session.done)
 	<-served

@@ -110,11 +110,7 @@ func TestSecretPassword(t *testing.T) {
 		t.Errorf("another password: %v", err)
 	}
 	old := &named{newSlow(), "far"}
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		r.fleet.serve(old)
-	}()
+	served := r.serve(old)
 	r.connected("far")
 	put := func(texts map[string]string) error { return r.Apply(context.Background(), guarded(texts)) }
 	if err := put(map[string]string{"far-password": "one", "new": "x"}); err != nil {

@@ -172,15 +172,13 @@ func TestKillLocalWorker(t *testing.T) {
 // leaver is a session of a process that may ask to leave.
 type leaver struct {
 	*slow
-	life  string
-	leave chan struct{}
-	shut  chan struct{} // Shutdown was called
+	life string
+	shut chan struct{} // Shutdown was called
 }
 
 func (l *leaver) Info() conn.WorkerInfo {
 	return conn.WorkerInfo{Facts: map[string]any{"version": "1"}, Life: l.life}
 }
-func (l *leaver) Leaving() <-chan struct{} { return l.leave }
 func (l *leaver) Shutdown(context.Context) error {
 	l.shut <- struct{}{}
 	return nil
@@ -193,16 +191,18 @@ func TestWorkerLeaves(t *testing.T) {
 	r := s.start(remote([]string{"w"}))
 	visit := func(life string, asks, told bool) {
 		t.Helper()
-		l := &leaver{newSlow(), life, make(chan struct{}), make(chan struct{}, 1)}
+		l := &leaver{newSlow(), life, make(chan struct{}, 1)}
 		served := make(chan struct{})
 		go func() {
 			defer close(served)
-			r.fleet.serve(l)
+			r.Attached(l)
+			if asks {
+				r.Leaves(l)
+			}
+			<-l.done
+			r.Detached(l)
 		}()
 		r.connected("w")
-		if asks {
-			close(l.leave)
-		}
 		if told {
 			<-l.shut
 		}

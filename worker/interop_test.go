@@ -32,6 +32,8 @@ func (h host) Login(name, password string) error {
 
 func (h host) Attached(s conn.Session) { h.sessions <- s }
 
+func (h host) Leaves(conn.Session)        {}
+func (h host) Detached(conn.Session)      {}
 func (h host) AttachFailed(string, error) {}
 
 // TestWithOurMaster runs the worker against package conn, in process and over a socket.

@@ -89,11 +89,9 @@ type rig struct {
 type onlyHost struct{ attached chan conn.Session }
 
 func (onlyHost) Login(string, string) error { return nil }
-func (h onlyHost) Attached(s conn.Session) {
-	h.attached <- s
-	<-s.Done()
-}
-
+func (h onlyHost) Attached(s conn.Session)  { h.attached <- s }
+func (onlyHost) Leaves(conn.Session)        {}
+func (onlyHost) Detached(conn.Session)      {}
 func (onlyHost) AttachFailed(string, error) {}
 
 func newRig(t *testing.T) *rig {
