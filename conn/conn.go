@@ -33,6 +33,7 @@
 //     a loop must not wait for something else from the same session;
 //   - answers and requests waiting to be sent: 16,384 or 32 MiB, then the session
 //     ends; one write takes at most 60 s;
+//   - workers that attach: 32 at a time, and those that waited a second for their turn;
 //   - files: one block in memory at a time, of at most 1 MiB to the worker;
 //   - refused logins remembered: 4,096 pairs of address and name; delayed: 256;
 //   - ids of commands that ran when their connection was lost: 1,000 a worker.

@@ -39,6 +39,7 @@ type Server struct {
 	refusals *limiter
 	nextID   atomic.Int64
 	stopping chan struct{}
+	turns    chan struct{} // see inTurn
 
 	mu        sync.Mutex
 	closed    bool
@@ -65,7 +66,7 @@ func NewServer(host Host, opt Options) *Server {
 		opt.PingInterval = 30 * time.Second
 	}
 	return &Server{
-		host: host, opt: opt, log: opt.Logger, refusals: newLimiter(opt.Logger), stopping: make(chan struct{}),
+		host: host, opt: opt, log: opt.Logger, refusals: newLimiter(opt.Logger), stopping: make(chan struct{}), turns: make(chan struct{}, maxTurns),
 		open: map[*session]struct{}{}, names: map[string]*session{}, contested: map[string]bool{},
 		orphans: map[string][]string{}, shared: map[string]map[string]string{},
 	}
@@ -111,7 +112,7 @@ func (a pipeAddr) String() string { return "local" }
 
 var errStopping = errors.New("the master is shutting down")
 
-// accept makes a session and starts its reader and its attaching.
+// accept makes a session and starts its attaching, which starts its reader.
 func (srv *Server) accept(t wire.Transport, name string, remote net.Addr) (*session, error) {
 	s := newSession(srv, t, name, remote)
 	srv.mu.Lock()
@@ -120,8 +121,6 @@ func (srv *Server) accept(t wire.Transport, name string, remote net.Addr) (*sess
 		return nil, errStopping
 	}
 	srv.open[s] = struct{}{}
-	srv.wg.Add(1)
-	go s.read()
 	srv.wg.Go(s.attach)
 	return s, nil
 }
