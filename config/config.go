@@ -52,6 +52,8 @@ type Triggering interface {
 	// Triggers returns the names of the schedulers, as far as they do not depend on
 	// the build.
 	Triggers() []string
+	// WaitsForTriggered reports whether the step ends only after what it triggers.
+	WaitsForTriggered() bool
 }
 
 // SecretsProvider is what the graph knows of where secrets are kept. Its behaviour is

@@ -259,6 +259,7 @@ func (g *graph) check(m config.Master) {
 		}
 	}
 	g.checkTriggers()
+	g.checkCircles()
 	g.unlisted()
 }
 

@@ -129,10 +129,12 @@ func (*testTriggerable) Type() string { return "OnDemand" }
 type testTrigger struct {
 	config.At
 	SchedulerNames []string `star:"schedulerNames"`
+	WaitForFinish  bool     `star:"waitForFinish,optional"`
 }
 
-func (*testTrigger) Type() string         { return "Trigger" }
-func (s *testTrigger) Triggers() []string { return s.SchedulerNames }
+func (*testTrigger) Type() string              { return "Trigger" }
+func (s *testTrigger) Triggers() []string      { return s.SchedulerNames }
+func (s *testTrigger) WaitsForTriggered() bool { return s.WaitForFinish }
 
 type testProperty struct {
 	Name string `star:"name"`

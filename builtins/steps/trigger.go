@@ -98,6 +98,9 @@ func (s *trigger) Triggers() []string {
 	return names
 }
 
+// WaitsForTriggered implements config.Triggering.
+func (s *trigger) WaitsForTriggered() bool { return s.WaitForFinish }
+
 // Run implements run.Step.
 func (s *trigger) Run(ctx context.Context, r *run.Running) (config.Result, error) {
 	x := &renderer{ctx: ctx, r: r}
