@@ -291,6 +291,7 @@ func (f *fleet) adopt(last, next *applied) map[conn.Session]string {
 	out := map[conn.Session]string{}
 	f.configured = true
 	defer f.announce()
+	defer wake(f.sentenced) // a quarantine may have come with its worker's row
 	for name, mb := range f.members {
 		now, before := next.snapshot.Worker(name), last.snapshot.Worker(name)
 		switch {

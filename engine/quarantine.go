@@ -82,11 +82,16 @@ func (f *fleet) quarantine(worker string, change func(state.Quarantine, state.Ti
 	}
 	mb.status.Quarantine = q
 	f.m.dist.SetWorker(worker, mb.status)
+	wake(f.sentenced)
+	return true
+}
+
+// wake puts something into a channel that holds one.
+func wake(c chan<- struct{}) {
 	select {
-	case f.sentenced <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
-	return true
 }
 
 // held returns what is held against a worker now; ok is false if it is not configured.

@@ -209,3 +209,28 @@ func TestQuarantineOfAttach(t *testing.T) {
 	})
 	r.AttachFailed("stranger", conn.ErrLost) // no longer configured
 }
+
+// A quarantine that was under way when the master ended ends in its time after the next
+// start.
+func TestQuarantineEndsAfterRestart(t *testing.T) {
+	s := newSite(t)
+	snap := remote([]string{"w"}, ends("a", config.Success))
+	s.start(snap).stop()
+	err := s.store.Update(t.Context(), func(tx state.Tx) error {
+		row, err := state.One(tx.Workers(state.Where("name", "w")))
+		if err != nil {
+			return err
+		}
+		row.Quarantine = state.Quarantine{Since: state.Now(), Until: state.Now() + 200, Count: 1, Cause: "test"}
+		_, err = tx.PutWorker(row, "state_updated")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := s.start(snap)
+	r.await("the end of the quarantine", func(e state.Event) bool {
+		w, ok := e.Row.(state.Worker)
+		return ok && w.Name == "w" && w.Quarantine.Until == 0 && w.Quarantine.Count == 1
+	})
+}

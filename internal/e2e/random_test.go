@@ -3,7 +3,9 @@ package e2e
 import (
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -117,6 +119,11 @@ func (c *crowd) topUp() {
 // check checks what became of a request.
 func (c *crowd) check(request int64) {
 	c.t.Helper()
+	c.t.Cleanup(func() {
+		if r, err := tryGet[requestRow](c.master, fmt.Sprintf("buildrequests/%d", request), "buildrequests"); err == nil && len(r) == 1 && !r[0].Complete {
+			c.t.Logf("request %d is not complete: %+v\n%s", request, r[0], c.text(fmt.Sprintf("/api/v2/buildrequests/%d/explain", request)))
+		}
+	})
 	last := c.finished(request)
 	if checkResult(c.t, last, 0); c.t.Failed() {
 		for _, s := range get[step](c.master, fmt.Sprintf("builds/%d/steps", last.ID), "steps") {
@@ -161,6 +168,25 @@ func (c *crowd) check(request int64) {
 	if got := only(c.raw(l.LogID), "file "); got != files.String() {
 		c.t.Errorf("build %d: the file is %q", last.ID, got)
 	}
+}
+
+type requestRow struct {
+	request
+	BuilderID int64
+}
+
+// text reads what an address answers.
+func (m *master) text(path string) string {
+	res, err := http.Get(m.url(path))
+	if err != nil {
+		return err.Error()
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
 }
 
 // only returns the lines of a log that begin with something.
