@@ -142,6 +142,9 @@ func (f *fleet) depart(s conn.Session) {
 		}
 	})
 	f.m.instances.ledger.Lost(s.Name())
+	if f.m.living.Err() != nil {
+		return // the master left: the next start notes the loss, and gives it time to come back
+	}
 	f.m.recordWorker(s.Name(), func(row *state.Worker) { row.Connected = false }, "disconnected")
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -131,6 +131,26 @@ func TestMissingOverRestarts(t *testing.T) {
 	}
 }
 
+// A master that was stopped for long does not call its workers missing before they can be
+// back: the time begins with its start.
+func TestMissingAfterStop(t *testing.T) {
+	site := newSite(t)
+	r := site.start(missed(time.Hour, 1))
+	o := site.outpost("w")
+	o.serve(r)
+	r.connected("w")
+	r.stop()
+	began := state.Now()
+	r = site.start(missed(time.Hour, 1))
+	r.view(func(tx state.ReadTx) error {
+		row, at, err := lost(tx, r.Snapshot().Worker("w"))
+		if row.Connected || at < began+state.Time(time.Hour/time.Millisecond) {
+			t.Errorf("lost at %v, mail due at %v; the master started at %v", row.ChangedAt, at, began)
+		}
+		return err
+	})
+}
+
 // When a mail is due.
 func TestMissingDue(t *testing.T) {
 	site := newSite(t)
