@@ -19,7 +19,7 @@ import (
 var workerCommand = command{
 	name:  "worker",
 	short: "run a worker that dials in to a master",
-	long: `The password is the first line of --password-file, or the environment variable
+	long: `The password is the content of --password-file, or the environment variable
 BUILDSTAR_PASSWORD; it is never an argument, because everybody on a machine can
 read those. Without flags the variables of Buildbot's images are used: BUILDMASTER,
 BUILDMASTER_PORT, WORKERNAME and WORKERPASS. The master may be a stock Buildbot
