@@ -286,24 +286,6 @@ func (r root) tls(key string, p *msgpack) {
 	p.Port.TLS = &config.TLS{Cert: p.TLSCert, Key: p.TLSKey}
 }
 
-// empty reports a list that must be empty for now. What is in it was not
-// supported either, and is reported then.
-func (r root) empty(key string, v star.Value) {
-	switch v := v.(type) {
-	case nil, star.NoneType, *spec.Placeholder:
-		return
-	case star.Indexable:
-		for i := range v.Len() {
-			if _, bad := v.Index(i).(*spec.Placeholder); !bad {
-				r.problem("not-supported", key, "not supported yet", "leave it empty")
-				return
-			}
-		}
-		return
-	}
-	r.problem("not-supported", key, "not supported yet", "leave it empty")
-}
-
 // ports reports an address that is used twice.
 func (r root) ports(m config.Master) {
 	all := m.WorkerListen
