@@ -47,6 +47,9 @@ const (
 	outboxName  = "outbox"
 	missingName = "missing" // of a worker: since when it was gone when there was a mail
 	mailLife    = 3 * 24 * time.Hour
+	// mailGrace is how long a mail that is on its way may take when the master stops: one
+	// that the server took must leave the outbox, or it is sent again.
+	mailGrace = 3 * time.Second
 )
 
 // mailBackoff is how long a mail waits after its n-th failure: 1, 2, 4 ... minutes, at
@@ -221,8 +224,11 @@ func (n *missing) deliver(ctx context.Context, next state.Time) (state.Time, err
 // outbox.
 func (n *missing) attempt(ctx context.Context, l *letter) error {
 	a := n.m.current.Load()
-	err := relay(a.snapshot).Send(ctx, l.Message, a.secrets.Lookup)
-	if ctx.Err() != nil {
+	sending, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(mailGrace, cancel) })()
+	err := relay(a.snapshot).Send(sending, l.Message, a.secrets.Lookup)
+	if err != nil && ctx.Err() != nil {
 		return ctx.Err()
 	}
 	l.Attempts++
