@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"buildstar/internal/dockertest"
 )
 
 // binary is the program under test, built with the race detector.
@@ -36,7 +38,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
 		os.Exit(1)
 	}
-	status := m.Run()
+	status := dockertest.Main(m)
 	os.RemoveAll(dir)
 	os.Exit(status)
 }
