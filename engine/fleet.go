@@ -297,6 +297,9 @@ func (f *fleet) adopt(last, next *applied) map[conn.Session]string {
 	defer wake(f.sentenced) // a quarantine may have come with its worker's row
 	for name, mb := range f.members {
 		now, before := next.snapshot.Worker(name), last.snapshot.Worker(name)
+		if before != nil && before.Latent != nil && mb.session == nil && (now == nil || now.Latent == nil) {
+			f.m.builds.requeue(name, "the worker left the configuration") // a build that waits for an instance
+		}
 		switch {
 		case now == nil:
 			delete(f.members, name)

@@ -241,6 +241,7 @@ func (g *graph) check(m config.Master) {
 			undefined(g, w.Object, "undefined-machine", param, k, &g.machines)
 		}
 	}
+	g.checkCaps()
 	used := g.checkBuilders()
 	scheduled, sure := g.checkSchedulers()
 	for _, b := range g.builders.all {
@@ -305,6 +306,25 @@ func (g *graph) hasProblem(key string) bool {
 	return slices.ContainsFunc(g.e.env.Problems(), func(p prop.Problem) bool {
 		return len(p.Subject) >= len(subject) && p.Subject[:len(subject)] == subject
 	})
+}
+
+// checkCaps reports caps of one name that limit differently.
+func (g *graph) checkCaps() {
+	caps := map[string]config.InstanceCap{}
+	for _, l := range g.workers.all {
+		if l.node.Latent == nil {
+			continue
+		}
+		for _, c := range l.node.Latent.Caps {
+			if was, ok := caps[c.Name]; ok && was != c {
+				p := about(l.Object, "bad-value", "caps")
+				p.Text = fmt.Sprintf("the cap %q has other limits than with a worker before", c.Name)
+				p.Hint = "put util.InstanceCap(...) into a variable and give that to each worker"
+				g.e.report(p)
+			}
+			caps[c.Name] = c
+		}
+	}
 }
 
 // checkBuilders reports what builders name and does not exist, and returns the

@@ -331,4 +331,26 @@ func TestLatentReload(t *testing.T) {
 	if b := m.finished(m.forceImage("b", "a")); *b.Results != 0 {
 		t.Errorf("ended with %d: %s", *b.Results, b.StateString)
 	}
+
+	// It leaves while it is being started: the build goes to another one at once.
+	reload(strings.Replace(string(with), `"w1", "w2"`, `"w1"`, 1))
+	m.waitFor("one worker left", func() bool { return len(p.instances()) <= 1 })
+	m.finished(m.forceImage("b", "b")) // whichever instance there was is replaced
+	p.set("slow", "")
+	request := m.forceImage("b", "c")
+	m.waitFor("the start", func() bool { return strings.Contains(m.preparing(request), "starting an instance (until ") })
+	reload(strings.Replace(string(with), `"w1", "w2"`, `"w2"`, 1))
+	p.unset("slow")
+	b := m.finished(request)
+	if *b.Results != 0 {
+		t.Errorf("ended with %d: %s", *b.Results, b.StateString)
+	}
+	m.waitFor("no instance of the other", func() bool {
+		for _, i := range p.instances() {
+			if strings.HasPrefix(i, "w1-") {
+				return false
+			}
+		}
+		return true
+	})
 }
