@@ -45,8 +45,7 @@ type dockerWorker struct {
 
 // Params is what master.star says of the containers of a worker.
 type Params struct {
-	// DockerHost is the engine: unix:///var/run/docker.sock, or tcp://HOST:PORT. The socket of
-	// podman will do too.
+	// DockerHost is the engine: unix:///var/run/docker.sock, or tcp://HOST:PORT.
 	DockerHost prop.Template[string] `star:"docker_host"`
 	// Image is the name of the image. If the engine lacks it, it is built from dockerfile or
 	// pulled with autopull; else the build ends as EXCEPTION. Without a name the image of
