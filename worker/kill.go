@@ -36,7 +36,7 @@ func (r *shellRun) due(a alarm) {
 	case flushAlarm:
 		r.c.out.flush()
 	case silenceAlarm:
-		if r.c.out.full() { // the command is silent because we do not read
+		if r.held { // the command is silent because we do not read
 			r.set(silenceAlarm, r.timeout)
 			return
 		}

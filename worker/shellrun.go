@@ -52,6 +52,7 @@ type shellRun struct {
 	watchers []*watcher
 	unread   bool // a logfile may have more than was taken
 	buf      []byte
+	held     bool // nothing is read until the master takes what was said
 
 	lineCount int64
 	killed    bool // by us
@@ -121,7 +122,7 @@ func (r *shellRun) loop() {
 			r.readLogfiles(1)
 		}
 		chunks := p.chunks
-		if out.full() {
+		if r.hold(out.full()); r.held {
 			chunks = nil // what was said must be taken first
 		}
 		r.at[flushAlarm] = out.due()
@@ -140,6 +141,14 @@ func (r *shellRun) loop() {
 			r.interrupt()
 		}
 	}
+}
+
+// hold notes whether the command is held back. Its silence begins when it no longer is.
+func (r *shellRun) hold(full bool) {
+	if r.held && !full && !r.killed {
+		r.set(silenceAlarm, r.timeout)
+	}
+	r.held = full
 }
 
 // set sets an alarm; a duration of 0 switches it off.
