@@ -165,8 +165,11 @@ func (t *table) acknowledge(id string, through int64) {
 		t.mu.Unlock()
 	case through >= 0:
 		c.out.acknowledge(through)
-	case closed(c.over):
-		c.out.close()
+	default:
+		t.wg.Go(func() { // its end was said, so this does not take long
+			<-c.over
+			c.out.close()
+		})
 	}
 }
 
