@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -40,7 +42,7 @@ def stop(ctx, handle, fast):
         fail_to_substantiate("the provider is down")
     handle = "%s-%d" % (ctx.worker, ctx.instance) if ctx.instance else handle
     r = ctx.exec(["sh", "-c", '''
-        pid=$(cat $DIR/base-$HANDLE/pid 2>/dev/null) && kill -9 -- -$pid 2>/dev/null
+        pid=$(cat $DIR/base-$HANDLE/pid 2>/dev/null) && kill -9 -$pid 2>/dev/null
         rm -f $DIR/$HANDLE
     '''], env = {"DIR": DIR, "HANDLE": handle})
     if r.rc != 0:
@@ -77,6 +79,11 @@ func newLatent(t *testing.T, wait string, names ...string) (*master, provider) {
 	m := newMaster(t, strings.NewReplacer("{DIR}", dir, "{WAIT}", wait, "{NAMES}", strings.Join(quoted, ", ")).Replace(latentConfig))
 	p := provider{m}
 	p.set("dir", dir)
+	t.Cleanup(func() { // what a test leaves running on purpose
+		for _, pid := range p.processes() {
+			syscall.Kill(-pid, syscall.SIGKILL)
+		}
+	})
 	return m, p
 }
 
@@ -124,7 +131,26 @@ func (p provider) instances() []string {
 
 func (p provider) none() {
 	p.m.t.Helper()
-	p.m.waitFor("no instance left", func() bool { return len(p.instances()) == 0 })
+	p.m.waitFor("no instance left", func() bool { return len(p.instances()) == 0 && len(p.processes()) == 0 })
+}
+
+// processes are those of instances that run.
+func (p provider) processes() (pids []int) {
+	files, err := filepath.Glob(p.path("base-*/pid"))
+	if err != nil {
+		p.m.t.Fatal(err)
+	}
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			continue
+		}
+		pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+		if err == nil && syscall.Kill(-pid, 0) == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 func (p provider) there(want ...string) {
