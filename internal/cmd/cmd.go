@@ -40,7 +40,7 @@ type app struct {
 }
 
 func commands() []command {
-	return []command{createMaster, checkConfig, start, stop, restart, reconfig, sendchange, workerCommand, workersCommand, instancesCommand, explain, version}
+	return []command{createMaster, checkConfig, start, stop, restart, reconfig, sendchange, workerCommand, workersCommand, instancesCommand, doctor, explain, version}
 }
 
 // errStatus ends the program with a status after everything was said.
