@@ -42,6 +42,8 @@ var outside = map[string][]string{
 	"github.com/wneessen/go-mail":   {"engine/mail"},
 	"github.com/tinylib/msgp":       {"conn/wire"},
 	"github.com/docker/docker":      {"latent/docker"},
+	"github.com/aws":                {"latent/ec2"},
+	"github.com/gophercloud":        {"latent/openstack"},
 	"golang.org/x/text":             {"builtins/changes"},
 	"github.com/evanw/esbuild":      {"web/ui/build"},
 	"go.starlark.net":               {"starlark", "starlark/spec", "starlark/call", "builtins/*", "latent/script"},

@@ -40,20 +40,29 @@ func main() {
 		{"go test -race", goTest},
 		{"browser", browser},
 	}
+	for _, s := range slows {
+		parts = append(parts, part{s.name, s.unlessPassed})
+	}
 	if only := os.Args[1:]; len(only) > 0 {
+		for _, s := range slows {
+			parts = append(parts, part{"test-" + s.name, s.always})
+		}
 		parts = selected(parts, only)
 	}
 	os.Exit(runAll(ctx, parts))
 }
 
-// selected keeps the parts whose names begin with one of the arguments.
-func selected(parts []part, only []string) []part {
-	var kept []part
-	for _, p := range parts {
-		for _, o := range only {
+// selected returns the parts whose names begin with the arguments.
+func selected(parts []part, only []string) (kept []part) {
+	for _, o := range only {
+		before := len(kept)
+		for _, p := range parts {
 			if strings.HasPrefix(p.name, o) {
 				kept = append(kept, p)
 			}
+		}
+		if len(kept) == before {
+			kept = append(kept, part{o, func(context.Context) error { return errors.New("there is no such part") }})
 		}
 	}
 	return kept

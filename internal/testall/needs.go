@@ -13,12 +13,14 @@ import (
 
 const browserDir = "web/ui/browsertest"
 
-// needs are the programs that the tests use, and the Debian packages that bring
-// them.
-var needs = []struct {
-	pkgs  []string
+// A need is programs that tests use.
+type need struct {
+	pkgs  []string // the Debian packages that bring them
 	check []string // a command that succeeds if they are there
-}{
+}
+
+// needs are those of every run.
+var needs = []need{
 	{[]string{"gcc", "libc6-dev"}, []string{"sh", "-c", "echo 'int main(){return 0;}' | gcc -x c - -o /dev/null"}},
 	{[]string{"git"}, []string{"git", "--version"}},
 	{[]string{"openssh-server", "openssh-client"}, []string{"sh", "-c", "test -x /usr/sbin/sshd && ssh -V"}},
@@ -32,18 +34,23 @@ var needs = []struct {
 
 // installNeeds installs what is missing, and nothing if nothing is.
 func installNeeds(ctx context.Context) error {
+	if err := install(ctx, needs); err != nil {
+		return err
+	}
+	return npm(ctx)
+}
+
+func install(ctx context.Context, needs []need) error {
 	var missing []string
 	for _, n := range needs {
 		if exec.CommandContext(ctx, n.check[0], n.check[1:]...).Run() != nil {
 			missing = append(missing, n.pkgs...)
 		}
 	}
-	if len(missing) > 0 {
-		if err := apt(ctx, missing); err != nil {
-			return err
-		}
+	if len(missing) == 0 {
+		return nil
 	}
-	return npm(ctx)
+	return apt(ctx, missing)
 }
 
 func apt(ctx context.Context, pkgs []string) error {
