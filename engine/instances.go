@@ -58,7 +58,8 @@ func (x *instances) begin() (err error) {
 		return fmt.Errorf("find the program: %w", err)
 	}
 	x.ledger = instance.New(instance.Options{
-		Store: x.m.o.Store, Logger: x.m.log, Env: x.env, Changed: x.changed, Disconnect: x.disconnect, Backoff: x.m.o.StopBackoff,
+		Store: x.m.o.Store, Logger: x.m.log, Env: x.env, Changed: x.changed, Trouble: x.m.missing.trouble, Disconnect: x.disconnect,
+		Backoff: x.m.o.StopBackoff,
 	})
 	return nil
 }
@@ -68,6 +69,9 @@ func (x *instances) changed(worker string, s instance.Status) {
 	x.m.fleet.change(worker, func(mb *member) {
 		mb.status.Instance = dist.Instance{State: s.State, Since: s.Since, Failure: s.Failure, Full: mb.status.Instance.Full}
 	})
+	if s.State == latent.Stopping { // there may be mail about it
+		x.m.missing.look()
+	}
 	select {
 	case x.dirty <- struct{}{}:
 	default:
@@ -107,7 +111,9 @@ func (x *instances) adopt(ctx context.Context, old *memories) error {
 			}
 		}
 		x.m.log.Info("instance of the last run", "worker", row.Worker, "instance", row.ID, "handle", row.Handle, "state", row.State)
-		x.m.builds.held(row.Worker, func(held []int64) { x.ledger.Adopt(row, c, held, why) })
+		x.m.builds.held(row.Worker, func(held []int64) {
+			x.ledger.Adopt(row, c, held, why)
+		})
 	}
 	return nil
 }

@@ -166,16 +166,20 @@ func (n *missing) post(tx state.Tx, w *config.Worker) error {
 	if err != nil || at == 0 || at > state.Now() {
 		return err
 	}
+	if err := enclose(tx, w.Name, n.compose(w, row)); err != nil {
+		return err
+	}
+	return tx.Remember(w.Key(), missingName, int64(row.ChangedAt))
+}
+
+// enclose puts a mail about a worker into the outbox.
+func enclose(tx state.Tx, worker string, m mail.Message) error {
 	var outbox []letter
 	if _, err := tx.Recall(mailOwner, outboxName, &outbox); err != nil {
 		return err
 	}
 	now := state.Now()
-	outbox = append(outbox, letter{Message: n.compose(w, row), Worker: w.Name, Since: now, Next: now})
-	if err := tx.Remember(mailOwner, outboxName, outbox); err != nil {
-		return err
-	}
-	return tx.Remember(w.Key(), missingName, int64(row.ChangedAt))
+	return tx.Remember(mailOwner, outboxName, append(outbox, letter{Message: m, Worker: worker, Since: now, Next: now}))
 }
 
 func (n *missing) compose(w *config.Worker, row state.Worker) mail.Message {
@@ -235,14 +239,14 @@ func (n *missing) attempt(ctx context.Context, l *letter) error {
 	switch age := time.Since(l.Since.Time()); {
 	case err == nil:
 		l.Next = 0
-		n.m.log.Info("mail about a missing worker sent", "worker", l.Worker, "to", l.To)
+		n.m.log.Info("mail about a worker sent", "worker", l.Worker, "to", l.To)
 	case age > mailLife:
 		l.Next = 0
-		n.m.log.Error("mail about a missing worker was given up", "worker", l.Worker, "to", l.To, "attempts", l.Attempts, "error", err)
+		n.m.log.Error("mail about a worker was given up", "worker", l.Worker, "to", l.To, "attempts", l.Attempts, "error", err)
 	default:
 		wait := n.m.o.MailBackoff(l.Attempts)
 		l.Next = state.At(time.Now().Add(wait))
-		n.m.log.Warn("mail about a missing worker was not sent", "worker", l.Worker, "to", l.To, "again_in", wait, "error", err)
+		n.m.log.Warn("mail about a worker was not sent", "worker", l.Worker, "to", l.To, "again_in", wait, "error", err)
 	}
 	return n.m.o.Store.Update(context.WithoutCancel(ctx), func(tx state.Tx) error {
 		var outbox []letter

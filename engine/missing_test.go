@@ -19,12 +19,13 @@ import (
 // postman is a reporter that sends mail through a server of the test.
 type postman struct {
 	config.At
-	Port int
+	Port  int
+	Extra []string
 }
 
 func (*postman) Type() string { return "MailNotifier" }
 func (p *postman) Relay() mail.Relay {
-	return mail.Relay{From: "ci@example.com", Host: "127.0.0.1", Port: p.Port}
+	return mail.Relay{From: "ci@example.com", Host: "127.0.0.1", Port: p.Port, Extra: p.Extra}
 }
 
 // missed is a configuration whose worker "w" is missing after a while.

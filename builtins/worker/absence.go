@@ -27,11 +27,7 @@ func anHour() absence {
 
 // note puts it into the node.
 func (a *absence) note(c *spec.Call, n *config.Worker) {
-	for _, address := range a.NotifyOnMissing {
-		if strings.TrimSpace(address) == "" || strings.ContainsAny(address, "\r\n") {
-			c.Problem("bad-value", "notify_on_missing", fmt.Sprintf("%q is no mail address", address), "")
-		}
-	}
+	a.NotifyOnMissing.check(c)
 	n.NotifyOnMissing = a.NotifyOnMissing
 	if a.MissingTimeout != nil {
 		n.MissingTimeout = *a.MissingTimeout
@@ -43,6 +39,14 @@ type addresses []string
 
 // TypeName is what messages call it.
 func (addresses) TypeName() string { return "address or list of addresses" }
+
+func (a addresses) check(c *spec.Call) {
+	for _, address := range a {
+		if strings.TrimSpace(address) == "" || strings.ContainsAny(address, "\r\n") {
+			c.Problem("bad-value", "notify_on_missing", fmt.Sprintf("%q is no mail address", address), "")
+		}
+	}
+}
 
 // FromValue reads it.
 func (a *addresses) FromValue(v any) error {

@@ -25,6 +25,11 @@ type Latent struct {
 	// MissingTimeout is how long an instance may take to connect; the default is 20
 	// minutes. Then it is stopped, and the build waits for another worker (A8.6).
 	MissingTimeout time.Duration `star:"missing_timeout,optional" min:"0.1"`
+	// NotifyOnMissing is the mail address, or a list of them, of who hears of it when an
+	// instance does not connect, or does not come back after its connection was lost: one
+	// mail, until one did connect. They also hear of an instance that cannot be stopped (A4,
+	// A8.7).
+	NotifyOnMissing addresses `star:"notify_on_missing,optional"`
 	// MasterFQDN is the host that instances dial, or HOST:PORT if they dial another port than
 	// the one for workers in c['protocols']: [fd00::1]:9989 for an IPv6 address. The default
 	// is 127.0.0.1 if that port listens on loopback only; else the name of this host if it
@@ -41,9 +46,7 @@ func LatentDefaults() Latent {
 
 // LatentUnsupported are the arguments of latent workers in Buildbot that have no effect
 // yet; a class adds its own.
-func LatentUnsupported() map[string]string {
-	return maps.Clone(unsupported)
-}
+func LatentUnsupported() map[string]string { return map[string]string{} }
 
 // Renamed are the old names of arguments that every worker has.
 func Renamed() map[string]string { return maps.Clone(renamed) }
@@ -58,6 +61,8 @@ func (l *Latent) LatentNode(c *spec.Call, class, name string, password *prop.Cre
 		}
 	}
 	n := l.node(c, class, name)
+	l.NotifyOnMissing.check(c)
+	n.NotifyOnMissing = l.NotifyOnMissing
 	if password != nil {
 		if !password.IsSet() {
 			c.Problem("bad-value", "password", "the password is empty", "write None for a random one")

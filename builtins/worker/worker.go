@@ -66,9 +66,6 @@ func (c *common) keepalive() time.Duration {
 	return *c.KeepaliveInterval
 }
 
-// unsupported are arguments of workers in Buildbot that those of a backend do not have.
-var unsupported = map[string]string{"notify_on_missing": ""}
-
 // renamed are the names that documents give the arguments in prose, old those of
 // Buildbot 0.8 (A1.3).
 var renamed = map[string]string{

@@ -34,6 +34,8 @@ type actor struct {
 	broken  error // why made cannot be known
 	cancel  context.CancelFunc
 	reason  *Refusal // why the wants that wait are about to be refused
+	missing string   // what people are to hear of with the next row that is written
+	stuck   bool     // and that the instance cannot be stopped
 	until   time.Time
 	life    *time.Timer // Late, Idle or RetryDue
 	check   *time.Timer

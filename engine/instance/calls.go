@@ -65,7 +65,7 @@ func (a *actor) start() {
 				return
 			}
 			a.row.Handle, a.row.Info, a.row.StartedAt = got.Handle, got.Info, state.Now()
-			a.write()
+			_ = a.write() // the next one has the handle too
 			a.l.o.Logger.Info("instance started", "worker", a.name, "instance", a.row.ID, "handle", got.Handle)
 			a.feed(latent.StartOK)
 			a.changed()
@@ -99,7 +99,8 @@ func asRefusal(what string, err error) *Refusal {
 	return r
 }
 
-// open makes the backend of the instance.
+// open makes the backend of the instance, as it was configured when that was started; if
+// that is not known any more, as it is now, if it is of the same kind.
 func (a *actor) open() error {
 	if a.backend != nil {
 		return nil
@@ -107,9 +108,9 @@ func (a *actor) open() error {
 	made := a.made
 	if made.Worker == nil || a.broken != nil {
 		made = a.config
-	}
-	if made.Worker == nil {
-		return a.broken
+		if made.Worker == nil || made.Worker.Latent.Backend.Kind() != a.row.Kind {
+			return fmt.Errorf("the configuration that started it is not known any more: %w", a.broken)
+		}
 	}
 	p, err := made.params()
 	if err == nil {
@@ -149,6 +150,9 @@ func (a *actor) look() {
 			if message != "" {
 				a.reason.Reason += ": " + message
 			}
+			if a.machine.State == latent.Starting { // else it is being stopped anyhow
+				a.missing = a.reason.Reason
+			}
 			a.feed(latent.CheckFailed)
 		}
 	})
@@ -160,15 +164,21 @@ func (a *actor) stop() {
 		a.post(func() { a.feed(latent.StopOK) })
 		return
 	}
-	if err := a.open(); err != nil {
-		a.post(func() { a.stopFailed(err) })
-		return
-	}
-	ref, fast, backend := a.ref(), a.machine.Closed, a.backend
+	why := a.open()
+	ref, fast, backend, kind := a.ref(), a.machine.Closed, a.backend, a.row.Kind
 	a.l.o.Logger.Info("stopping instance", "worker", a.name, "instance", ref.Attempt, "handle", ref.Handle)
 	a.call(a.l.o.StopTimeout, func(ctx context.Context) func() {
-		err := backend.Stop(ctx, ref, fast)
+		err := why
+		if err != nil {
+			backend, err = a.l.finder(ctx, kind, ref, why)
+		}
+		if err == nil {
+			err = backend.Stop(ctx, ref, fast)
+		}
 		return func() {
+			if err == nil {
+				err = a.gone()
+			}
 			if err != nil {
 				a.stopFailed(err)
 				return
@@ -179,16 +189,20 @@ func (a *actor) stop() {
 					a.l.o.Logger.Warn("close backend", "worker", a.name, "error", err)
 				}
 			}
-			a.gone()
 			a.feed(latent.StopOK)
 		}
 	})
 }
 
+// stuckAfter is how many stops of an instance fail before people hear of it: the back-off
+// until then is 3 s.
+const stuckAfter = 3
+
 func (a *actor) stopFailed(err error) {
 	a.row.Failures++
 	a.row.Failure = err.Error()
-	a.write()
+	a.stuck = a.stuck || a.row.Failures == stuckAfter
+	_ = a.write() // it says so itself
 	a.l.o.Logger.Error("stop instance; it is tried again", "worker", a.name, "instance", a.row.ID, "handle", a.row.Handle, "failures", a.row.Failures, "error", err)
 	a.reason = &Refusal{Reason: "its last instance cannot be stopped: " + err.Error()}
 	a.feed(latent.StopFailed)

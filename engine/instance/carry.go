@@ -94,7 +94,7 @@ func (a *actor) changed() {
 	a.mu.Lock()
 	s := Status{State: a.machine.State, Since: a.now.Since, ID: a.row.ID, Handle: a.row.Handle}
 	if a.row.Failures > 0 {
-		s.Failure = a.row.Failure
+		s.Failure, s.Stops = a.row.Failure, a.row.Failures
 	}
 	if a.now.State != s.State || s.Since == 0 {
 		s.Since = state.Now()

@@ -34,6 +34,9 @@ type Options struct {
 	Env    latent.Env
 	// Changed is told how a worker is whenever that changes. It must not wait.
 	Changed func(worker string, s Status)
+	// Trouble is called in the transaction that writes that something is wrong with an
+	// instance which people should hear of, once for each; nil: nobody hears of it.
+	Trouble func(tx state.Tx, t Trouble) error
 	// Disconnect ends the session of a worker, if it has one. It must not wait.
 	Disconnect func(worker, why string)
 	// Backoff is how long the n-th stop that failed waits for the next; nil: 1, 2, 4 ... s,
@@ -51,6 +54,15 @@ type Config struct {
 	Return time.Duration
 }
 
+// Trouble is what people should hear of: an instance that did not connect, or did not come
+// back, or cannot be stopped.
+type Trouble struct {
+	Instance state.Instance
+	Worker   *config.Worker // as it is configured; nil: it is not known any more
+	// Missing says what is missing; "": its stop failed for the stuckAfter-th time.
+	Missing string
+}
+
 // params are what the backend knows of the worker.
 func (c Config) params() (latent.Params, error) {
 	p, ok := c.Worker.Latent.Backend.(latent.Params)
@@ -65,6 +77,7 @@ type Status struct {
 	State   latent.State
 	Since   state.Time // when State was entered
 	Failure string     // why the instance cannot be stopped; "" if it can
+	Stops   int64      // that failed
 	ID      int64      // of the instance; 0: none
 	Handle  string
 }

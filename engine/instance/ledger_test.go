@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ type provider struct {
 	stops  int
 	busy   bool // in a call
 	faults []string
+	hidden bool          // List does not see them
 	hold   chan struct{} // if not nil, a start waits for it
 	fail   error         // of starts
 	stuck  int           // how many stops fail
@@ -111,6 +113,9 @@ func (b *backendOf) List(context.Context) (refs []latent.Ref, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for id := range b.alive {
+		if b.hidden {
+			break
+		}
 		refs = append(refs, latent.Ref{Worker: "w", Attempt: id, Handle: fmt.Sprint("h", id)})
 	}
 	return refs, nil
@@ -120,10 +125,11 @@ func (b *backendOf) List(context.Context) (refs []latent.Ref, err error) {
 type rig struct {
 	t *testing.T
 	*provider
-	store  state.Store
-	l      *Ledger
-	c      Config
-	closed bool
+	store    state.Store
+	l        *Ledger
+	c        Config
+	closed   bool
+	troubles []string // that people heard of
 }
 
 func bubble(t *testing.T, fn func(t *testing.T, r *rig)) {
@@ -167,7 +173,11 @@ func (r *rig) script(fn func(p *provider)) {
 }
 
 func (r *rig) open() {
-	r.l = New(Options{Store: r.store, Logger: slog.New(slog.DiscardHandler), Changed: func(string, Status) {}, Disconnect: func(string, string) {}})
+	r.l = New(Options{Store: r.store, Logger: slog.New(slog.DiscardHandler), Changed: func(string, Status) {}, Disconnect: func(string, string) {},
+		Trouble: func(_ state.Tx, t Trouble) error {
+			r.troubles = append(r.troubles, fmt.Sprintf("%d: %s", t.Instance.ID, cmp.Or(t.Missing, t.Instance.Failure)))
+			return nil
+		}})
 	r.closed = false
 }
 
@@ -570,7 +580,7 @@ func TestAdopt(t *testing.T) {
 			bubble(t, func(t *testing.T, r *rig) {
 				r.close()
 				row := tt.row
-				row.Worker, row.Password, row.CreatedAt, row.Arguments = "w", "pw", state.Now(), map[string]any{"image": "a"}
+				row.Worker, row.Kind, row.Password, row.CreatedAt, row.Arguments = "w", "fake", "pw", state.Now(), map[string]any{"image": "a"}
 				if err := r.store.Update(context.Background(), func(tx state.Tx) (err error) {
 					row.ID, err = tx.AddInstance(row)
 					return err
@@ -610,6 +620,83 @@ func TestAdopt(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An instance whose worker left the configuration, and whose own configuration cannot be had
+// any more, is stopped by any worker that sees it; by nobody else.
+func TestAdoptByOthers(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.close()
+		row := state.Instance{Worker: "left", Kind: "fake", State: state.InstanceUp, Handle: "h1", CreatedAt: state.Now()}
+		if err := r.store.Update(context.Background(), func(tx state.Tx) (err error) {
+			row.ID, err = tx.AddInstance(row)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		r.alive[row.ID], r.hidden = "a", true
+		r.open()
+		r.l.Adopt(row, Config{}, nil, errors.New("no module x"))
+		r.l.Configure(map[string]Config{"w": r.c})
+		pass(20 * time.Minute)
+		got := r.rows()[0]
+		if len(r.alive) != 1 || got.GoneAt != 0 || !strings.Contains(got.Failure, "no fake worker of the configuration finds it") || !strings.Contains(got.Failure, "no module x") {
+			t.Errorf("%+v", got)
+		}
+		if len(r.troubles) != 1 || !strings.Contains(r.troubles[0], "no fake worker") {
+			t.Errorf("people heard %q", r.troubles)
+		}
+		r.script(func(p *provider) { p.hidden = false })
+		pass(6 * time.Minute)
+		if len(r.alive) != 0 || r.rows()[0].GoneAt == 0 {
+			t.Errorf("left %v, %+v", r.alive, r.rows())
+		}
+		if _, ok := r.l.Status("left"); ok {
+			t.Error("the worker is still there")
+		}
+	})
+}
+
+// People hear once of each instance that is missing or cannot be stopped.
+func TestTrouble(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		heard := func(want ...string) {
+			t.Helper()
+			synctest.Wait()
+			if !slices.Equal(r.troubles, want) {
+				t.Fatalf("people heard %q, want %q", r.troubles, want)
+			}
+		}
+		b := r.want("a")
+		pass(20 * time.Minute)
+		r.refused(b, "did not connect")
+		heard("1: it did not connect within 20m0s")
+		b = r.want("a")
+		r.attach()
+		r.served(b)
+		r.script(func(p *provider) { p.stuck = 1 << 20 })
+		b.give()
+		pass(10*time.Minute + 2*time.Second)
+		heard("1: it did not connect within 20m0s")
+		pass(time.Second)
+		heard("1: it did not connect within 20m0s", "2: the provider is down")
+		pass(time.Hour)
+		r.close()
+		r.open()
+		r.l.Adopt(r.rows()[1], r.c, nil, nil)
+		r.l.Configure(map[string]Config{"w": r.c})
+		pass(time.Hour)
+		r.script(func(p *provider) { p.stuck = 0 })
+		pass(time.Hour)
+		heard("1: it did not connect within 20m0s", "2: the provider is down")
+		r.is(latent.Down, 2, r.stops)
+		b = r.want("a")
+		r.attach()
+		r.served(b)
+		r.l.Lost("w")
+		pass(time.Hour)
+		heard("1: it did not connect within 20m0s", "2: the provider is down", "3: its connection was lost and did not come back within 1h0m0s")
+	})
 }
 
 // What the provider runs and the ledger does not know is stopped; the rest is left alone.

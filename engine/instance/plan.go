@@ -30,19 +30,9 @@ func (l *Ledger) Plan(ctx context.Context) (strays []Stray, err error) {
 	var errs []error
 	for _, c := range l.configs() {
 		kind := c.Worker.Latent.Backend.Kind()
-		p, err := c.params()
-		var b latent.Backend
-		if err == nil {
-			b, err = p.Open(l.o.Env)
-		}
-		lister, ok := b.(latent.Lister)
-		if err != nil || !ok {
-			errs = append(errs, err)
-			continue
-		}
-		refs, err := lister.List(ctx)
+		b, refs, err := l.list(ctx, c)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("list the instances of worker %q: %w", c.Worker.Name, err))
+			errs = append(errs, err)
 			continue
 		}
 		known, err := l.known(ctx) // after the list: rows come before instances
@@ -57,6 +47,46 @@ func (l *Ledger) Plan(ctx context.Context) (strays []Stray, err error) {
 		}
 	}
 	return strays, errors.Join(errs...)
+}
+
+// list asks what the provider of a worker runs; none if it cannot tell.
+func (l *Ledger) list(ctx context.Context, c Config) (latent.Backend, []latent.Ref, error) {
+	p, err := c.params()
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err := p.Open(l.o.Env)
+	lister, ok := b.(latent.Lister)
+	if err != nil || !ok {
+		return b, nil, err
+	}
+	refs, err := lister.List(ctx)
+	if err != nil {
+		return b, nil, fmt.Errorf("list the instances of worker %q: %w", c.Worker.Name, err)
+	}
+	return b, refs, nil
+}
+
+// finder returns the backend of any worker there is that sees an instance whose own cannot
+// be had any more; why says why not. One that only does not complain would lose it.
+func (l *Ledger) finder(ctx context.Context, kind string, in latent.Ref, why error) (latent.Backend, error) {
+	errs := []error{why}
+	for _, c := range l.configs() {
+		if c.Worker.Latent.Backend.Kind() != kind {
+			continue
+		}
+		b, refs, err := l.list(ctx, c)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		for _, ref := range refs {
+			if in.Handle != "" && ref.Handle == in.Handle || ref.Attempt != 0 && ref.Attempt == in.Attempt {
+				return b, nil
+			}
+		}
+	}
+	return nil, fmt.Errorf("no %s worker of the configuration finds it; have one that does: %w", kind, errors.Join(errs...))
 }
 
 // Reap stops what Plan finds, and returns what it stopped.

@@ -2,6 +2,7 @@ package instance
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -23,7 +24,7 @@ func (a *actor) entered() {
 		if a.row.ConnectedAt == 0 {
 			a.row.ConnectedAt = now
 		}
-		a.write()
+		_ = a.write()
 	case latent.Stopping:
 		a.row.State = state.InstanceStopping
 		if a.row.StoppingAt == 0 {
@@ -32,7 +33,7 @@ func (a *actor) entered() {
 		if a.reason != nil {
 			a.row.Failure = a.reason.Reason
 		}
-		a.write()
+		_ = a.write()
 		a.abandon()
 	case latent.Starting:
 		a.reason = nil
@@ -48,10 +49,15 @@ func (a *actor) abandon() {
 	}
 }
 
-// gone closes the row of an instance, and ends what it could log in with.
-func (a *actor) gone() {
+// gone closes the row of an instance, and ends what it could log in with. As long as it
+// fails the instance counts as there: the next one would have a second open row.
+func (a *actor) gone() error {
+	open := a.row
 	a.row.State, a.row.GoneAt, a.row.Password = state.InstanceGone, state.Now(), ""
-	a.write()
+	if err := a.write(); err != nil {
+		a.row = open
+		return err
+	}
 	a.row, a.made, a.backend, a.broken, a.reason = state.Instance{}, Config{}, nil, nil, nil
 	for _, w := range a.wants {
 		w.fit = unknown
@@ -59,18 +65,31 @@ func (a *actor) gone() {
 	a.mu.Lock()
 	a.password = ""
 	a.mu.Unlock()
+	return nil
 }
 
-// write puts the row as it is. A row that cannot be written now is written by the next
-// transition; until then the ledger errs by having too much.
-func (a *actor) write() {
+// write puts the row as it is, and in the same transaction what people should hear of it. A
+// row that cannot be written now, which is logged, is written by the next transition; until
+// then the ledger errs by having too much.
+func (a *actor) write() error {
 	if a.row.ID == 0 {
-		return
+		return nil
 	}
-	row := a.row
-	if err := a.l.o.Store.Update(context.Background(), func(tx state.Tx) error { return tx.PutInstance(row) }); err != nil {
-		a.l.o.Logger.Error("write instance", "worker", a.name, "instance", row.ID, "state", row.State, "error", err)
+	t := Trouble{Instance: a.row, Worker: a.config.Worker, Missing: a.missing}
+	tell := a.l.o.Trouble != nil && (t.Missing != "" || a.stuck)
+	err := a.l.o.Store.Update(context.Background(), func(tx state.Tx) error {
+		err := tx.PutInstance(t.Instance)
+		if err == nil && tell {
+			err = a.l.o.Trouble(tx, t)
+		}
+		return err
+	})
+	if err != nil {
+		a.l.o.Logger.Error("write instance", "worker", a.name, "instance", a.row.ID, "state", a.row.State, "error", err)
+		return fmt.Errorf("write it down: %w", err)
 	}
+	a.missing, a.stuck = "", false
+	return nil
 }
 
 func (a *actor) ref() latent.Ref {

@@ -20,7 +20,7 @@ func (a *actor) arm(e latent.Event, d time.Duration) {
 				return
 			}
 			if e == latent.Late {
-				a.reason = &Refusal{Reason: fmt.Sprintf("it did not connect within %v", d)}
+				a.late(d)
 			}
 			a.feed(e)
 		})
@@ -29,6 +29,15 @@ func (a *actor) arm(e latent.Event, d time.Duration) {
 	for _, w := range a.wants {
 		a.phase(w)
 	}
+}
+
+// late says what an instance is stopped for that did not connect in time.
+func (a *actor) late(d time.Duration) {
+	a.missing = fmt.Sprintf("it did not connect within %v", d)
+	if a.row.ConnectedAt != 0 {
+		a.missing = fmt.Sprintf("its connection was lost and did not come back within %v", d)
+	}
+	a.reason = &Refusal{Reason: a.missing}
 }
 
 func (a *actor) armCheck(d time.Duration) {

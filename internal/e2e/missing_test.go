@@ -44,7 +44,7 @@ func TestMissingMail(t *testing.T) {
 		t.Errorf("no %q in %s", want, first.Body)
 	}
 	m.waitFor("the master knows that the mail was taken", func() bool {
-		return strings.Contains(m.log.String(), "mail about a missing worker sent")
+		return strings.Contains(m.log.String(), "mail about a worker sent")
 	})
 	m.kill()
 	m.start()

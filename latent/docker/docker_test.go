@@ -136,9 +136,9 @@ func TestVolumes(t *testing.T) {
 func TestDockerCommon(t *testing.T) {
 	n := declare(t, `"w", None, "unix:///s", "i", max_builds=2, properties={"a": 1}, defaultProperties={"b": 2}, keepalive_interval=60,
 		locks=[util.MasterLock("l").access("exclusive")], machine_name="m", masterFQDN="ci:1", caps=[util.InstanceCap("c", max_instances=3)],
-		check_instance_interval=3, missing_timeout=4`)
+		check_instance_interval=3, missing_timeout=4, notify_on_missing=["a@b", "c@d"]`)
 	l := n.Latent
-	if n.MaxBuilds != 2 || n.Properties["a"] != int64(1) || n.DefaultProperties["b"] != int64(2) || n.Keepalive != time.Minute || len(n.Locks) != 1 || n.Machine != "m" {
+	if n.MaxBuilds != 2 || n.Properties["a"] != int64(1) || n.DefaultProperties["b"] != int64(2) || n.Keepalive != time.Minute || len(n.Locks) != 1 || n.Machine != "m" || len(n.NotifyOnMissing) != 2 {
 		t.Errorf("%+v", n)
 	}
 	if l.MasterFQDN != "ci:1" || len(l.Caps) != 1 || l.Caps[0].MaxInstances != 3 || l.CheckEvery != 3*time.Second || l.Missing != 4*time.Second {

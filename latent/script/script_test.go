@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -84,7 +85,7 @@ func TestLatentWorkerNode(t *testing.T) {
 	v, ps := eval(t, `x = worker.LatentWorker(name = "w", password = "p", start_instance = lambda ctx: "h", stop_instance = lambda ctx, handle, fast: 1,
     max_builds = 2, properties = {"a": 1}, defaultProperties = {"b": 2}, keepalive_interval = 60, machine_name = "m",
     locks = [util.MasterLock("l").access("counting")], build_wait_timeout = -1, check_instance_interval = 5, missing_timeout = "1m",
-    masterFQDN = "[::1]:9", caps = [util.InstanceCap("c", max_instances = 3)])`)
+    notify_on_missing = "admin@example.com", masterFQDN = "[::1]:9", caps = [util.InstanceCap("c", max_instances = 3)])`)
 	if ps != nil {
 		t.Fatal(ps)
 	}
@@ -92,7 +93,7 @@ func TestLatentWorkerNode(t *testing.T) {
 	l := w.Latent
 	if w.Password != "p" || w.MaxBuilds != 2 || w.Properties["a"] != int64(1) || w.DefaultProperties["b"] != int64(2) || w.Keepalive != time.Minute ||
 		w.Machine != "m" || len(w.Locks) != 1 || l.BuildWait != -time.Second || l.CheckEvery != 5*time.Second || l.Missing != time.Minute ||
-		l.MasterFQDN != "[::1]:9" || !reflect.DeepEqual(l.Caps, []config.InstanceCap{{Name: "c", MaxInstances: 3}}) {
+		!slices.Equal(w.NotifyOnMissing, []string{"admin@example.com"}) || l.MasterFQDN != "[::1]:9" || !reflect.DeepEqual(l.Caps, []config.InstanceCap{{Name: "c", MaxInstances: 3}}) {
 		t.Errorf("got %+v, %+v", w, l)
 	}
 }
@@ -108,7 +109,7 @@ func TestLatentWorkerProblems(t *testing.T) {
 		`"w", None, missing_timeout = 0, ` + ok:                                                   "at least 0.1",
 		`"w", None, masterFQDN = "a b", ` + ok:                                                    "names no host",
 		`"debug", None, ` + ok:                                                                    "reserved",
-		`"w", None, notify_on_missing = "x", ` + ok:                                               "not supported yet",
+		`"w", None, notify_on_missing = "", ` + ok:                                                "is no mail address",
 		`"w", None, caps = [util.InstanceCap("c", max_instances = 1)] * 2, ` + ok:                 "in the list twice",
 	} {
 		_, ps := eval(t, "x = worker.LatentWorker("+args+")")
