@@ -27,11 +27,12 @@ type builds struct {
 // active is one build from the moment it was assigned to the moment its last row
 // is written.
 type active struct {
-	start dist.Start
-	row   state.Build
-	build *run.Build         // nil until its row is open
-	lease *lease             // of a latent worker; nil: of another
-	early []func(*run.Build) // what was asked of it before
+	start  dist.Start
+	row    state.Build
+	build  *run.Build         // nil until its row is open
+	lease  *lease             // of a latent worker; nil: of another
+	served bool               // it has the instance of the lease
+	early  []func(*run.Build) // what was asked of it before
 }
 
 func newBuilds() *builds {
@@ -184,6 +185,13 @@ func (b *builds) opened(a *active, row state.Build, build *run.Build) {
 	}
 }
 
+// served says that a build has the instance that it waited for.
+func (b *builds) served(a *active) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a.served = true
+}
+
 // outlives says that a build goes on with the next master: its worker is a process of this
 // life.
 func (b *builds) outlives(a *active, life string) {
@@ -239,12 +247,13 @@ func (b *builds) close() {
 	}
 }
 
-// requeue interrupts the builds on a worker so that they are built again.
-func (b *builds) requeue(worker, reason string) {
+// requeue interrupts the builds on a worker so that they are built again; unless all is set
+// only those that wait for its instance.
+func (b *builds) requeue(worker, reason string, all bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, a := range b.byTicket {
-		if a.start.Worker == worker {
+		if a.start.Worker == worker && (all || !a.served) {
 			a.tell(func(build *run.Build) { build.Requeue(reason) })
 		}
 	}

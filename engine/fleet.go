@@ -11,6 +11,7 @@ import (
 	"buildstar/config/prop"
 	"buildstar/conn"
 	"buildstar/engine/dist"
+	"buildstar/latent"
 	"buildstar/state"
 )
 
@@ -39,6 +40,8 @@ type member struct {
 	session   conn.Session
 	keepalive time.Duration
 	leaver    string // GracefulLife of its row
+	latent    bool   // it is an instance
+	draining  bool   // it left the configuration, and stays until its instance is stopped
 }
 
 // visit is a session from its coming until its rows say that it is gone.
@@ -57,6 +60,8 @@ func (m *Master) Login(name, password string) error {
 	a := m.current.Load()
 	w := a.snapshot.Worker(name)
 	switch {
+	case w == nil && m.fleet.started(name): // it may come back to the builds that it has
+		return m.instances.login(name, password)
 	case w == nil:
 		return fmt.Errorf("%w %q: the configuration has no such worker", conn.ErrUnknownWorker, name)
 	case w.Local:
@@ -125,7 +130,9 @@ func (f *fleet) arrive(s conn.Session) {
 			mb.status.Settling = false
 		}
 	})
-	f.m.instances.ledger.Attached(s.Name())
+	if f.started(s.Name()) {
+		f.m.instances.ledger.Attached(s.Name())
+	}
 }
 
 func (f *fleet) depart(s conn.Session) {
@@ -141,7 +148,9 @@ func (f *fleet) depart(s conn.Session) {
 			mb.status.ChangedAt = state.Now()
 		}
 	})
-	f.m.instances.ledger.Lost(s.Name())
+	if f.started(s.Name()) {
+		f.m.instances.ledger.Lost(s.Name())
+	}
 	if f.m.living.Err() != nil {
 		return // the master left: the next start notes the loss, and gives it time to come back
 	}
@@ -297,16 +306,15 @@ func (f *fleet) adopt(last, next *applied) map[conn.Session]string {
 	defer wake(f.sentenced) // a quarantine may have come with its worker's row
 	for name, mb := range f.members {
 		now, before := next.snapshot.Worker(name), last.snapshot.Worker(name)
-		if before != nil && before.Latent != nil && mb.session == nil && (now == nil || now.Latent == nil) {
-			f.m.builds.requeue(name, "the worker left the configuration") // a build that waits for an instance
-		}
 		switch {
+		case now == nil && mb.latent:
+			f.retire(name, mb)
 		case now == nil:
 			delete(f.members, name)
 			f.dismiss(out, name, mb, "the worker left the configuration")
-		case (now.Latent == nil) != (before.Latent == nil):
+		case (now.Latent != nil) != mb.latent:
 			f.dismiss(out, name, mb, "it is started in another way now")
-		case now.Latent != nil: // an instance keeps its password as long as it lives (D1 pain 6)
+		case mb.latent: // an instance keeps its password as long as it lives (D1 pain 6)
 		case !sameLogin(last, next, before, now) || now.Local != before.Local:
 			f.dismiss(out, name, mb, "the password of the worker changed")
 		case now.Local && now.Workdir != before.Workdir:
@@ -325,6 +333,7 @@ func (f *fleet) adopt(last, next *applied) map[conn.Session]string {
 			mb.status.Quarantine = row.Quarantine
 			mb.status.Graceful, mb.leaver = row.Graceful, row.GracefulLife
 		}
+		mb.latent, mb.draining = next.snapshot.Worker(name).Latent != nil, false
 		mb.keepalive = next.snapshot.Worker(name).Keepalive
 		if mb.session != nil {
 			mb.session.SetKeepalive(mb.keepalive)
@@ -334,16 +343,52 @@ func (f *fleet) adopt(last, next *applied) map[conn.Session]string {
 	return out
 }
 
+// retire lets a latent worker go that left the configuration: what its instance builds is
+// finished there, and what waits for one goes to another worker. The caller holds mu.
+func (f *fleet) retire(name string, mb *member) {
+	f.m.builds.requeue(name, "the worker left the configuration", false)
+	if mb.draining = mb.session != nil || f.m.instances.status(name).State != latent.Down; !mb.draining {
+		delete(f.members, name)
+	}
+}
+
+// linger keeps a latent worker that left the configuration while the master was away, as
+// long as its instance builds.
+func (f *fleet) linger(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.members[name] == nil {
+		f.members[name] = &member{latent: true, draining: true}
+	}
+}
+
+// drained forgets a worker that left the configuration: its instance is gone.
+func (f *fleet) drained(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if mb := f.members[name]; mb != nil && mb.draining {
+		delete(f.members, name)
+		f.announce()
+	}
+}
+
+// started reports whether a worker is an instance that the master starts.
+func (f *fleet) started(name string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	mb := f.members[name]
+	return mb != nil && mb.latent
+}
+
 // dismiss lists the session of a worker among those to end, if it has one. Its builds
 // are queued again first: that the configuration changed is not a try of theirs. The
 // caller holds mu.
 func (f *fleet) dismiss(out map[conn.Session]string, name string, mb *member, reason string) {
-	if mb.session == nil {
-		return
+	f.m.builds.requeue(name, reason, true)
+	if mb.session != nil {
+		mb.status.Connected = false // it gets no builds while it leaves
+		out[mb.session] = reason
 	}
-	mb.status.Connected = false // it gets no builds while it leaves
-	f.m.builds.requeue(name, reason)
-	out[mb.session] = reason
 }
 
 // remember adds commands that may still run on a worker.

@@ -69,6 +69,9 @@ func (x *instances) changed(worker string, s instance.Status) {
 	x.m.fleet.change(worker, func(mb *member) {
 		mb.status.Instance = dist.Instance{State: s.State, Since: s.Since, Failure: s.Failure, Full: mb.status.Instance.Full}
 	})
+	if s.State == latent.Down {
+		x.m.fleet.drained(worker)
+	}
 	if s.State == latent.Stopping { // there may be mail about it
 		x.m.missing.look()
 	}
@@ -85,7 +88,7 @@ func (x *instances) status(worker string) dist.Instance {
 }
 
 func (x *instances) disconnect(worker, why string) {
-	if s := x.m.fleet.session(worker); s != nil {
+	if s := x.m.fleet.session(worker); s != nil && x.m.fleet.started(worker) {
 		x.m.fleet.spawn(func() { s.Close(why) })
 	}
 }
@@ -102,7 +105,7 @@ func (x *instances) adopt(ctx context.Context, old *memories) error {
 	}
 	for _, row := range rows {
 		var c instance.Config
-		s, why := old.snapshot(ctx, row.Generation)
+		s, why := old.evaluated(ctx, row.Generation)
 		if why == nil {
 			if w := s.Worker(row.Worker); w != nil && w.Latent != nil {
 				c = x.config(s, w, row.Generation)
@@ -112,6 +115,9 @@ func (x *instances) adopt(ctx context.Context, old *memories) error {
 		}
 		x.m.log.Info("instance of the last run", "worker", row.Worker, "instance", row.ID, "handle", row.Handle, "state", row.State)
 		x.m.builds.held(row.Worker, func(held []int64) {
+			if len(held) > 0 {
+				x.m.fleet.linger(row.Worker)
+			}
 			x.ledger.Adopt(row, c, held, why)
 		})
 	}
@@ -261,6 +267,7 @@ func (l *lease) Substantiate(ctx context.Context, n run.Needs) (got run.Substant
 	l.mu.Lock()
 	l.release = release
 	l.mu.Unlock()
+	l.x.m.builds.served(l.a)
 	got.Info = info
 	if got.Session = l.x.m.fleet.session(l.worker.Name); got.Session == nil {
 		return got, &run.NoInstance{Reason: "its connection was lost at once"}

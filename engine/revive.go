@@ -129,13 +129,16 @@ func (m *Master) recallBuild(ctx context.Context, old *memories, row state.Build
 	switch still := old.now.Worker(workerRow.Name); {
 	case builder == nil || w == nil:
 		return nil, run.Order{}, fmt.Errorf("its configuration has no builder %q and worker %q", builderRow.Name, workerRow.Name)
+	case still == nil && w.Latent != nil: // its instance is stopped once it builds nothing
 	case still == nil || still.Local:
 		return nil, run.Order{}, fmt.Errorf("worker %q left the configuration", workerRow.Name)
+	case (still.Latent == nil) != (w.Latent == nil):
+		return nil, run.Order{}, fmt.Errorf("worker %q is started in another way now", workerRow.Name)
 	}
 	start := dist.Start{Ticket: revivedTickets | run.Ticket(row.ID), Request: request, Builder: builder.Name, Worker: w.Name}
 	order := m.order(snapshot, start, opened, builderRow.ProjectID, old.now.Master.ResumeTimeout)
 	order.Past = past
-	a := &active{start: start, row: row}
+	a := &active{start: start, row: row, served: true}
 	if w.Latent != nil {
 		a.lease = &lease{x: m.instances, release: func() { m.instances.ledger.Release(w.Name, row.ID) }}
 	}
@@ -150,8 +153,25 @@ type memories struct {
 	snapshots map[int64]*config.Snapshot
 }
 
-// snapshot returns a configuration, evaluated again unless it is the one of now.
+// snapshot returns a configuration that a build goes on with. What it read from the
+// environment must be what it still is: the commands of its steps get that, too.
 func (o *memories) snapshot(ctx context.Context, id int64) (*config.Snapshot, error) {
+	s, err := o.evaluated(ctx, id)
+	if err != nil || s == o.now {
+		return s, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Env)) {
+		now, set := os.LookupEnv(name)
+		if was := s.Env[name]; (was != nil) != set || set && *was != now {
+			return nil, fmt.Errorf("the environment variable %s changed", name)
+		}
+	}
+	return s, nil
+}
+
+// evaluated returns a configuration, evaluated again from what it read then unless it is the
+// one of now.
+func (o *memories) evaluated(ctx context.Context, id int64) (*config.Snapshot, error) {
 	if s := o.snapshots[id]; s != nil {
 		return s, nil
 	}
@@ -173,15 +193,8 @@ func (o *memories) snapshot(ctx context.Context, id int64) (*config.Snapshot, er
 	return s, nil
 }
 
-// evaluate makes the snapshot of a generation again. What it read from the environment
-// must be what it still is: the commands of its steps get that, too.
+// evaluate makes the snapshot of a generation again.
 func (o *memories) evaluate(ctx context.Context, g state.Generation) (*config.Snapshot, error) {
-	for _, name := range slices.Sorted(maps.Keys(g.Env)) {
-		now, set := os.LookupEnv(name)
-		if was := g.Env[name]; (was != nil) != set || set && *was != now {
-			return nil, fmt.Errorf("the environment variable %s changed", name)
-		}
-	}
 	if o.m.o.Replay == nil {
 		return nil, errors.New("its configuration is another one")
 	}

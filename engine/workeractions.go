@@ -136,7 +136,7 @@ func (m *Master) KillWorker(ctx context.Context, workerID int64, reason string, 
 		why += ": " + reason
 	}
 	m.log.Info("worker killed", "worker", row.Name, "by", who.String(), "reason", reason)
-	m.builds.requeue(row.Name, why)
+	m.builds.requeue(row.Name, why, true)
 	m.fleet.spawn(func() {
 		grace, cancel := context.WithTimeout(m.hard, killGrace)
 		m.builds.waitFor(grace, row.Name)
