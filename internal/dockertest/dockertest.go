@@ -59,6 +59,10 @@ func Main(m *testing.M) (status int) {
 		}
 	}()
 	shared = e
+	if err := os.Setenv(Variable, e.Host+" "+e.Gateway); err != nil { // for test binaries that this one starts
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	return m.Run()
 }
 

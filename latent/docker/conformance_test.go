@@ -13,9 +13,13 @@ import (
 
 func TestConformance(t *testing.T) {
 	latenttest.Exercise(t, func(t *testing.T) latenttest.Subject {
+		t.Parallel()
 		r := newRig(t, `image="GUEST"`)
+		if seed := latenttest.Inherited(); seed != "" {
+			r.env.Master = seed
+		}
 		return latenttest.Subject{
-			Params: r.params, Env: r.env,
+			Params: r.params, Env: r.env, Seed: r.env.Master,
 			Alive: func(t *testing.T) int {
 				found, err := r.api.ContainerList(t.Context(), container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", labelMaster+"="+r.env.Master))})
 				if err != nil {

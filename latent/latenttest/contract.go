@@ -23,7 +23,7 @@ func (x *exercise) nothing() {
 	x.stop(x.b, x.launch("w", 1).Ref, true)
 }
 
-func (x *exercise) lostReply() {
+func (x *exercise) noHandle() {
 	ref := x.start("w", 1)
 	ref.Handle = ""
 	x.stop(x.b, ref, false)
@@ -99,18 +99,10 @@ func (x *exercise) dead() {
 		x.t.Errorf("one that lives: %s, %v", message, err)
 	}
 	x.Kill(x.t, ref)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if good, _, err := checker.Check(x.ctx, ref); !good || err != nil {
-			break
-		}
-		select {
-		case <-tick.C:
-		case <-x.ctx.Done():
-			x.t.Fatal("one that is dead is good")
-		}
-	}
+	x.wait("one that is dead is bad", func() bool {
+		good, _, err := checker.Check(x.ctx, ref)
+		return !good || err != nil
+	})
 	x.stop(x.b, ref, false)
 	x.alive(0)
 }

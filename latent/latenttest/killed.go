@@ -2,208 +2,184 @@ package latenttest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
-	"log/slog"
-	"path/filepath"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
 	"time"
 
 	"buildstar/config"
 	"buildstar/engine/instance"
-	"buildstar/latent"
 	"buildstar/state"
-	"buildstar/state/sqlite"
 )
 
-// point is where the master is killed.
-type point int
-
-const (
-	beforeCreate point = iota
-	afterCreate        // before the reply came
-	afterHandle        // was written
-	afterAttach
-	beforeStop
-	afterStop // before the reply came
-)
-
-var points = []point{beforeCreate, afterCreate, afterHandle, afterAttach, beforeStop, afterStop}
-
-func (p point) String() string {
-	return [...]string{"before the create call", "before its reply", "after the handle", "after the worker attached", "before the stop call", "before its reply to a stop"}[p]
+// killed is a life whose master is killed at a point. The next one leaves nothing with the
+// provider, and no row open.
+func (x *exercise) killed(at point) {
+	dir := x.t.TempDir()
+	if x.Seed != "" {
+		x.process(at, dir)
+	}
+	store := x.openStore(dir)
+	defer store.Close()
+	if x.Seed == "" {
+		defer x.thread(at, store)()
+	}
+	next := x.live(store, func(context.Context, point) error { return nil })
+	for _, row := range next.left() {
+		next.watch.open = row.ID
+		next.ledger.Adopt(row, next.config, nil, nil)
+	}
+	next.configure(func(*instance.Config, *config.Latent) {})
+	bound, end := context.WithTimeout(x.ctx, patience)
+	defer end()
+	if left := next.ledger.Close(bound); len(left) > 0 {
+		x.t.Errorf("the next master leaves %v", left)
+	}
+	if rows := next.left(); len(rows) > 0 {
+		x.t.Errorf("the ledger still has %+v", rows)
+	}
+	for _, f := range next.faults() {
+		x.t.Error(f)
+	}
+	// What was asked for just before the end may come later than the next master looked.
+	x.wait("the provider has nothing left", func() bool {
+		if x.Alive(x.t) == 0 {
+			return true
+		}
+		if _, err := next.ledger.Reap(x.ctx); err != nil {
+			x.t.Error(err)
+		}
+		return false
+	})
 }
 
-// mortal is a backend whose master is killed at a point: it never hears of it again.
-type mortal struct {
-	latent.Backend
-	at     point
-	killed chan struct{} // closed at the point
-	once   func()
+// doom leads a master to the point where it is killed, by fate. It returns the build that it
+// had.
+func (l *life) doom(at point, fate func()) *use {
+	l.configure(func(*instance.Config, *config.Latent) {})
+	u := l.want()
+	go func() {
+		<-u.done
+		if u.err == nil {
+			if at == afterAttach {
+				fate()
+			}
+			u.release()
+		}
+	}()
+	if at >= afterHandle {
+		l.started(u)
+		if at == afterHandle {
+			fate()
+		}
+		l.ledger.Attached("w")
+	}
+	return u
+}
+
+// variable says to a test binary that it is a master that will be killed, and where.
+const variable = "BUILDSTAR_LATENTTEST_MASTER"
+
+// legacy is what such a master gets.
+type legacy struct {
+	Point     point
+	Dir, Seed string
+}
+
+var inherited = sync.OnceValue(func() (l legacy) {
+	if text := os.Getenv(variable); text != "" {
+		if err := json.Unmarshal([]byte(text), &l); err != nil {
+			panic(err)
+		}
+	}
+	return l
+})
+
+// process runs a master, this test binary, until it killed itself.
+func (x *exercise) process(at point, dir string) {
+	x.t.Helper()
+	text, err := json.Marshal(legacy{at, dir, x.Seed})
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	suite := x.t.Name()[:strings.LastIndex(x.t.Name(), "/")]
+	cmd := exec.CommandContext(x.ctx, os.Args[0], "-test.run=^"+strings.ReplaceAll(suite, "/", "$/^")+"$", "-test.v")
+	cmd.Env = append(os.Environ(), variable+"="+string(text), "TMPDIR="+x.t.TempDir())
+	out, err := cmd.CombinedOutput()
+	if s, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !s.Signaled() || s.Signal() != syscall.SIGKILL {
+		x.t.Fatalf("the master was not killed: %v\n%s", err, out)
+	}
+}
+
+// die is the life of that process.
+func die(t *testing.T, s Subject) {
+	x, l := prepare(t, s), inherited()
+	fate := func() {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {}
+	}
+	life := x.live(x.openStore(l.Dir), func(_ context.Context, p point) error {
+		if p == l.Point {
+			if p == duringCreate || p == duringStop {
+				time.Sleep(10 * time.Millisecond) // into the call
+			}
+			fate()
+		}
+		return nil
+	})
+	u := life.doom(l.Point, fate)
+	<-u.done
+	if u.err == nil {
+		<-x.ctx.Done()
+	}
+	t.Fatalf("the point was not reached: %v", u.err)
 }
 
 var errKilled = errors.New("the master was killed")
 
-// reach kills the master if this is the point. A master that was killed calls nothing.
-func (m *mortal) reach(ctx context.Context, p point) error {
-	select {
-	case <-m.killed:
-	default:
-		if m.at != p {
+// thread is a master that stops in its tracks at a point; its calls fail, and it writes
+// nothing any more. The function that it returns buries it.
+func (x *exercise) thread(at point, store state.Store) (bury func()) {
+	dead := make(chan struct{})
+	fate := sync.OnceFunc(func() { close(dead) })
+	l := x.live(grave{store, dead}, func(ctx context.Context, p point) error {
+		if p == at {
+			fate()
+		}
+		if !closed(dead) {
 			return nil
 		}
-		m.once()
-	}
-	<-ctx.Done() // until the ledger is thrown away
-	return errKilled
-}
-
-func (m *mortal) Start(ctx context.Context, in latent.Launch) (latent.Started, error) {
-	if err := m.reach(ctx, beforeCreate); err != nil {
-		return latent.Started{}, err
-	}
-	s, err := m.Backend.Start(ctx, in)
-	if err == nil {
-		err = m.reach(ctx, afterCreate)
-	}
-	return s, err
-}
-
-func (m *mortal) Stop(ctx context.Context, in latent.Ref, fast bool) error {
-	if err := m.reach(ctx, beforeStop); err != nil {
-		return err
-	}
-	err := m.Backend.Stop(ctx, in, fast)
-	if err == nil {
-		err = m.reach(ctx, afterStop)
-	}
-	return err
-}
-
-// mortals opens mortal backends.
-type mortals struct {
-	latent.Params
-	at     point
-	killed chan struct{}
-}
-
-func (m *mortals) Open(e latent.Env) (latent.Backend, error) {
-	b, err := m.Params.Open(e)
-	done := make(chan struct{}, 1)
-	done <- struct{}{}
-	return &mortal{Backend: b, at: m.at, killed: m.killed, once: func() {
-		select {
-		case <-done:
-			close(m.killed)
-		default:
+		<-ctx.Done()
+		return errKilled
+	})
+	u := l.doom(at, fate)
+	x.wait("the master is killed "+at.String(), func() bool {
+		if u.over() && u.err != nil && !closed(dead) {
+			x.t.Fatalf("refused: %v", u.err)
 		}
-	}}, err
+		return closed(dead)
+	})
+	return func() {
+		gone, throw := context.WithCancel(x.ctx)
+		throw() // nobody waits for a dead master
+		l.ledger.Close(gone)
+	}
 }
 
-// grave is the store of a master that was killed: it writes nothing any more.
+// grave is the store of a master that was killed.
 type grave struct {
 	state.Store
-	killed <-chan struct{}
+	dead <-chan struct{}
 }
 
 func (g grave) Update(ctx context.Context, fn func(state.Tx) error) error {
-	select {
-	case <-g.killed:
+	if closed(g.dead) {
 		return errKilled
-	default:
-		return g.Store.Update(ctx, fn)
 	}
-}
-
-// killed is a life through the ledger whose master is killed at a point. The next one leaves
-// nothing with the provider, and no row open.
-func (x *exercise) killed(at point) {
-	quiet := slog.New(slog.DiscardHandler)
-	store, err := sqlite.Open(context.Background(), filepath.Join(x.t.TempDir(), "db"), sqlite.Options{Log: quiet})
-	if err != nil {
-		x.t.Fatal(err)
-	}
-	defer store.Close()
-	ledger := func(s state.Store) *instance.Ledger {
-		return instance.New(instance.Options{
-			Store: s, Logger: quiet, Env: x.Env, Changed: func(string, instance.Status) {}, Disconnect: func(string, string) {},
-			Backoff: func(int64) time.Duration { return 10 * time.Millisecond },
-		})
-	}
-	worker := func(p latent.Params) instance.Config {
-		return instance.Config{Return: time.Hour, Worker: &config.Worker{Name: "w", Latent: &config.Latent{
-			Backend: p, Missing: patience, CheckEvery: time.Hour,
-		}}}
-	}
-	dead := make(chan struct{})
-	first, c := ledger(grave{store, dead}), worker(&mortals{x.Params, at, dead})
-	first.Configure(map[string]instance.Config{"w": c})
-	over := make(chan struct{})
-	ctx, cancel := context.WithCancel(x.ctx)
-	defer cancel()
-	go func() {
-		defer close(over)
-		in := x.launch("w", 0)
-		_, release, err := first.Want(ctx, instance.Want{Config: c, Arguments: in.Ref.Arguments, Host: in.Host, Port: in.Port, Properties: in.Properties})
-		if err == nil {
-			if at == afterAttach {
-				close(dead)
-			}
-			release()
-		}
-	}()
-	x.until(store, dead, first, at)
-	next, c := ledger(store), worker(x.Params)
-	for _, row := range x.left(store) {
-		next.Adopt(row, c, nil, nil)
-	}
-	next.Configure(map[string]instance.Config{"w": c})
-	bound, end := context.WithTimeout(x.ctx, patience)
-	defer end()
-	if left := next.Close(bound); len(left) > 0 {
-		x.t.Errorf("the next master leaves %v", left)
-	}
-	if rows := x.left(store); len(rows) > 0 {
-		x.t.Errorf("the ledger still has %+v", rows)
-	}
-	x.alive(0)
-	gone, throw := context.WithCancel(x.ctx)
-	throw() // nobody waits for a dead master
-	first.Close(gone)
-	cancel()
-	<-over
-}
-
-// until leads the first master to its end.
-func (x *exercise) until(store state.Store, dead chan struct{}, first *instance.Ledger, at point) {
-	x.t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case <-dead:
-			return
-		case <-x.ctx.Done():
-			x.t.Fatalf("the master was not killed %v", at)
-		case <-tick.C:
-		}
-		rows := x.left(store)
-		if len(rows) == 0 || rows[0].Handle == "" {
-			continue
-		}
-		if at == afterHandle {
-			close(dead)
-			return
-		}
-		first.Attached("w")
-	}
-}
-
-func (x *exercise) left(store state.Store) (rows []state.Instance) {
-	x.t.Helper()
-	if err := store.View(context.Background(), func(tx state.ReadTx) (err error) {
-		rows, err = tx.Instances(state.Where("gone_at", nil))
-		return err
-	}); err != nil {
-		x.t.Fatal(err)
-	}
-	return rows
+	return g.Store.Update(ctx, fn)
 }

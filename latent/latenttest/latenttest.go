@@ -1,9 +1,15 @@
 // Package latenttest holds the suite that every backend of latent workers must pass, against
 // its real server where there is one (docs/requirements.md A9, D1 pain 2).
+//
+// The contract is tried on the backend alone. Then it gets a ledger, faults between the two
+// (a reply that is lost, a stop that hangs), workers that come too early, twice or not at all,
+// and masters that are killed at each point of the life of an instance. Whatever happens, the
+// provider's own list is empty in the end, and so is the ledger.
 package latenttest
 
 import (
 	"context"
+	"os"
 	"testing"
 	"time"
 
@@ -23,17 +29,30 @@ type Subject struct {
 	Alive func(t *testing.T) int
 	// Kill ends an instance behind the backend's back; nil: that cannot be done.
 	Kill func(t *testing.T, ref latent.Ref)
+	// Seed is what newSubject makes the same subject from in a process of its own, where
+	// Inherited returns it. That process is the master that is killed. Without a Seed a
+	// master that is killed is one that does nothing any more.
+	Seed string
 }
 
-// Exercise runs the suite; each test gets a subject of its own.
+// Inherited returns the Seed of the subject that newSubject must make once more; "" asks for
+// a new one.
+func Inherited() string { return inherited().Seed }
+
+// Exercise runs the suite; each test gets a subject of its own, and is parallel if newSubject
+// says so.
 func Exercise(t *testing.T, newSubject func(t *testing.T) Subject) {
+	if os.Getenv(variable) != "" {
+		die(t, newSubject(t))
+		return
+	}
 	tests := []struct {
 		name string
 		run  func(*exercise)
 	}{
 		{"an instance lives from start to stop", (*exercise).life},
 		{"a stop of nothing succeeds", (*exercise).nothing},
-		{"a start whose reply was lost is stopped without a handle", (*exercise).lostReply},
+		{"a start whose handle was lost is stopped without it", (*exercise).noHandle},
 		{"a start that is cut leaves nothing after its stop", (*exercise).cut},
 		{"another backend of the same arguments stops it", (*exercise).restart},
 		{"instances are told apart", (*exercise).apart},
@@ -43,6 +62,9 @@ func Exercise(t *testing.T, newSubject func(t *testing.T) Subject) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) { tt.run(begin(t, newSubject(t))) })
+	}
+	for _, tt := range lives {
+		t.Run(tt.name, func(t *testing.T) { begin(t, newSubject(t)).lead(tt.run) })
 	}
 	for _, p := range points {
 		t.Run("the master is killed "+p.String(), func(t *testing.T) { begin(t, newSubject(t)).killed(p) })
@@ -58,17 +80,21 @@ type exercise struct {
 }
 
 func begin(t *testing.T, s Subject) *exercise {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
-	if s.Props == nil {
-		s.Props = &prop.Map{}
-	}
-	x := &exercise{t: t, Subject: s, ctx: ctx}
+	x := prepare(t, s)
 	x.b = x.open()
 	if n := s.Alive(t); n != 0 {
 		t.Fatalf("there are %d instances before the test", n)
 	}
 	return x
+}
+
+func prepare(t *testing.T, s Subject) *exercise {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	if s.Props == nil {
+		s.Props = &prop.Map{}
+	}
+	return &exercise{t: t, Subject: s, ctx: ctx}
 }
 
 func (x *exercise) open() latent.Backend {
@@ -114,20 +140,31 @@ func (x *exercise) stop(b latent.Backend, ref latent.Ref, fast bool) {
 	}
 }
 
-// alive waits until the provider has so many instances: a fast stop may take its time.
-func (x *exercise) alive(want int) {
+// wait waits until something is true.
+func (x *exercise) wait(what string, is func() bool) {
 	x.t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
+	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for {
-		n := x.Alive(x.t)
-		if n == want {
-			return
-		}
+	for !is() {
 		select {
 		case <-tick.C:
 		case <-x.ctx.Done():
-			x.t.Fatalf("there are %d instances, want %d", n, want)
+			x.t.Fatalf("waited in vain: %s", what)
 		}
 	}
+}
+
+// alive waits until the provider has so many instances: a fast stop may take its time.
+func (x *exercise) alive(want int) {
+	x.t.Helper()
+	got := -1
+	defer func() {
+		if got != want {
+			x.t.Errorf("the provider has %d instances, want %d", got, want)
+		}
+	}()
+	x.wait("the provider's list", func() bool {
+		got = x.Alive(x.t)
+		return got == want
+	})
 }

@@ -35,10 +35,14 @@ def instances(ctx):
 
 func TestConformance(t *testing.T) {
 	latenttest.Exercise(t, func(t *testing.T) latenttest.Subject {
-		dir := t.TempDir()
+		t.Parallel()
+		dir := latenttest.Inherited()
+		if dir == "" {
+			dir = t.TempDir()
+		}
 		w := node(t, strings.ReplaceAll(files, "{DIR}", dir), ", check_instance = check, list_instances = instances")
 		return latenttest.Subject{
-			Params: w.Latent.Backend.(latent.Params), Env: latent.Env{Master: "tag", Basedir: dir},
+			Params: w.Latent.Backend.(latent.Params), Env: latent.Env{Master: "tag", Basedir: dir}, Seed: dir,
 			Alive: func(t *testing.T) int {
 				all, err := filepath.Glob(filepath.Join(dir, "tag-*"))
 				if err != nil {
