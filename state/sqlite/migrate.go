@@ -148,15 +148,24 @@ func (s schema) upgrade(ctx context.Context, path string, o Options) error {
 	return syncDir(filepath.Dir(path))
 }
 
-// upgradeCopy runs the scripts and looks whether all is well.
+// upgradeCopy runs the scripts and looks whether all is well. What refers to what is looked
+// at in the end, not with each statement: a script may make a table anew.
 func (s schema) upgradeCopy(c *conn) error {
 	_, version, err := identify(c)
 	if err != nil {
 		return err
 	}
+	if err := c.script("PRAGMA foreign_keys=0"); err != nil {
+		return err
+	}
 	if err := s.run(c, version); err != nil {
 		return err
 	}
+	return check(c)
+}
+
+// check finds what is wrong with a database.
+func check(c *conn) error {
 	var verdict string
 	if err := c.row("PRAGMA integrity_check(1)").Scan(&verdict); err != nil {
 		return err
@@ -164,14 +173,13 @@ func (s schema) upgradeCopy(c *conn) error {
 	if verdict != "ok" {
 		return fmt.Errorf("check the database after bringing it up to date: %s", verdict)
 	}
-	broken := 0
-	if err := c.row("SELECT count(*) FROM pragma_foreign_key_check").Scan(&broken); err != nil {
-		return err
+	var broken int
+	var tables string
+	err := c.row(`SELECT count(*), coalesce(group_concat(DISTINCT "table"), '') FROM pragma_foreign_key_check`).Scan(&broken, &tables)
+	if err == nil && broken > 0 {
+		err = fmt.Errorf("check the database after bringing it up to date: %d rows of %s refer to nothing", broken, tables)
 	}
-	if broken > 0 {
-		return fmt.Errorf("check the database after bringing it up to date: %d rows refer to nothing", broken)
-	}
-	return nil
+	return err
 }
 
 // with opens a database for fn, and closes it completely.

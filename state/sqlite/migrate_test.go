@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -79,7 +80,7 @@ func TestUpgrade(t *testing.T) {
 		t.Fatal(err)
 	}
 	// And forward again, to one that the first cannot bear.
-	s = openStore(t, path, Options{schema: append(next, "UPDATE compatibility SET schema=3")})
+	s = openStore(t, path, Options{schema: append(next, fmt.Sprintf("UPDATE compatibility SET schema=%d", len(next)+1))})
 	if n := len(builderNames(t, s)); n != 2 {
 		t.Errorf("%d builders forward again", n)
 	}
@@ -91,16 +92,43 @@ func TestUpgrade(t *testing.T) {
 	}
 }
 
+// A migration may make a table anew that others refer to.
+func TestUpgradeRebuilds(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.sqlite")
+	s := openStore(t, path, Options{})
+	if err := s.Update(t.Context(), addBuild(addBuilder(t, s))); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openStore(t, path, Options{schema: later(t, `CREATE TABLE anew AS SELECT * FROM projects;
+		DROP TABLE projects; ALTER TABLE anew RENAME TO projects;
+		CREATE TABLE anew AS SELECT * FROM builders; DELETE FROM builders; INSERT INTO builders SELECT * FROM anew; DROP TABLE anew`)})
+	if n := len(builderNames(t, s)); n != 1 {
+		t.Errorf("%d builders after the upgrade", n)
+	}
+	// From then on each statement is looked at again.
+	if err := s.Update(t.Context(), addBuild(99)); err == nil {
+		t.Error("a build of no builder")
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A migration that fails, or leaves rows that refer to nothing, changes nothing.
 func TestUpgradeFails(t *testing.T) {
-	for name, script := range map[string]string{
-		"it is wrong":        "ALTER TABLE nothing ADD COLUMN x",
-		"it breaks the rows": "PRAGMA foreign_keys=0; INSERT INTO builds SELECT 1, 1, 99, 1, 1, 0, 0, 0, 0, '', 0, 0, '', 0, '', 0, '{}'",
+	for name, tt := range map[string]struct{ script, want string }{
+		"it is wrong":        {"SELECT x FROM nowhere", "no such table: nowhere"},
+		"it breaks the rows": {"DELETE FROM builders", "1 rows of builds refer to nothing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "state.sqlite")
 			s := openStore(t, path, Options{})
-			addBuilder(t, s)
+			if err := s.Update(t.Context(), addBuild(addBuilder(t, s))); err != nil {
+				t.Fatal(err)
+			}
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -108,9 +136,9 @@ func TestUpgradeFails(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = Open(t.Context(), path, Options{schema: later(t, script)})
-			if err == nil || !strings.Contains(err.Error(), "the database is as it was") {
-				t.Errorf("err = %v", err)
+			_, err = Open(t.Context(), path, Options{schema: later(t, tt.script)})
+			if err == nil || !strings.Contains(err.Error(), "the database is as it was") || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("err = %v, want it to say %q", err, tt.want)
 			}
 			if after, err := os.ReadFile(path); err != nil || string(after) != string(before) {
 				t.Errorf("the database changed: %v", err)
