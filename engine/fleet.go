@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -114,8 +115,8 @@ func (m *Master) AttachFailed(name string, why error) {
 }
 
 func (f *fleet) arrive(s conn.Session) {
-	if !f.enter(s) {
-		s.Close("the configuration has no such worker")
+	if err := f.enter(s); err != nil {
+		s.Close(err.Error())
 		return
 	}
 	f.m.recordWorker(s.Name(), func(row *state.Worker) {
@@ -163,14 +164,16 @@ func (f *fleet) depart(s conn.Session) {
 	}
 }
 
+var errNoMember = errors.New("the configuration has no such worker")
+
 // enter makes s the session of its worker, after an older one has left.
-func (f *fleet) enter(s conn.Session) bool {
+func (f *fleet) enter(s conn.Session) error {
 	for {
 		f.mu.Lock()
 		mb := f.members[s.Name()]
 		if mb == nil {
 			f.mu.Unlock()
-			return false
+			return errNoMember
 		}
 		v := f.visits[s.Name()]
 		if v == nil {
@@ -183,7 +186,7 @@ func (f *fleet) enter(s conn.Session) bool {
 			f.m.dist.SetWorker(s.Name(), mb.status)
 			f.announce()
 			f.mu.Unlock()
-			return true
+			return nil
 		}
 		if v.gone == nil {
 			v.gone = make(chan struct{})
@@ -193,7 +196,11 @@ func (f *fleet) enter(s conn.Session) bool {
 		if old != nil { // else it is being closed
 			old.Close("the worker connected again")
 		}
-		<-gone
+		select {
+		case <-gone:
+		case <-f.m.living.Done(): // the older one has no end any more
+			return errClosing
+		}
 	}
 }
 
