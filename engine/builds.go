@@ -235,6 +235,29 @@ func (b *builds) remove(a *active) {
 	b.removed = make(chan struct{})
 }
 
+// leave tells the builds that outlive the master that it is about to hang up.
+func (b *builds) leave() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, a := range b.byTicket {
+		if a.build != nil && a.row.WorkerLife != "" {
+			a.build.Leave()
+		}
+	}
+}
+
+// outliving reports whether there are builds that outlive the master.
+func (b *builds) outliving() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, a := range b.byTicket {
+		if a.build != nil && a.row.WorkerLife != "" {
+			return true
+		}
+	}
+	return false
+}
+
 // close interrupts every build and lets none start any more.
 func (b *builds) close() {
 	b.mu.Lock()

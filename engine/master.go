@@ -80,6 +80,7 @@ type Master struct {
 
 	epoch   int64
 	kept    []state.Build // builds of the last run that may go on
+	alive   state.Time    // the last sign of life of the last run
 	current atomic.Pointer[applied]
 	started state.Time
 	ready   chan struct{}
@@ -173,6 +174,7 @@ func (m *Master) Run(ctx context.Context) error {
 	wg.Go(func() { m.disk.run(services) })
 	wg.Go(func() { m.missing.run(services) })
 	wg.Go(func() { m.fleet.release(services) })
+	wg.Go(func() { m.live(services) })
 
 	if err := m.load(ctx); err != nil {
 		failed(err)

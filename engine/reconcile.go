@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -22,7 +23,26 @@ const (
 	// unjournalled is how many commands past the last journalled one may have been
 	// sent: their rows were on their way to the disk.
 	unjournalled = 8
+	// signOfLife is how often the master writes that it is there, while builds run that
+	// outlive it: so precisely is it known when it was killed.
+	signOfLife = 5 * time.Second
 )
+
+// live writes signs of life until ctx ends.
+func (m *Master) live(ctx context.Context) {
+	tick := time.NewTicker(signOfLife)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if m.builds.outliving() {
+				m.o.Store.Defer(func(tx state.Tx) error { return tx.Alive(state.Now()) }, nil)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
 
 // mend ends the writing of logs that a crash interrupted: what is torn is cut off,
 // and what was written in small pieces is packed. Nothing depends on it.
@@ -64,7 +84,11 @@ func (m *Master) mendBuild(id int64) {
 func (m *Master) reconcile(ctx context.Context) error {
 	var orphans []state.Command
 	err := m.o.Store.Update(ctx, func(tx state.Tx) error {
-		var err error
+		before, err := state.One(tx.Masters(state.Query{}))
+		if err != nil && !errors.Is(err, state.ErrNotFound) {
+			return err
+		}
+		m.alive = before.LastActive
 		m.epoch, err = tx.PutMaster(state.Master{Name: m.o.Name, Active: true, LastActive: state.Now()})
 		if err != nil {
 			return fmt.Errorf("register the master: %w", err)

@@ -82,7 +82,7 @@ func (m *Master) recallBuild(ctx context.Context, old *memories, row state.Build
 	opened := dist.Opened{Build: row}
 	var builderRow state.Builder
 	var workerRow state.Worker
-	past := &run.Past{}
+	past := &run.Past{Alive: m.alive}
 	err := m.o.Store.View(ctx, func(tx state.ReadTx) (err error) {
 		if opened.Build.Properties, err = tx.BuildProperties(row.ID); err != nil {
 			return err

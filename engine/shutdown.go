@@ -26,6 +26,7 @@ func (m *Master) shutdown() {
 		m.log.Info("shutting down: builds on our own workers go on, others are interrupted and queued again", "builds", n, "at most", gracePeriod)
 	}
 	m.doors.close() // who is told to wait must not come back at once
+	m.builds.leave()
 	m.fleet.hangUp()
 	grace, cancel := context.WithTimeout(m.hard, gracePeriod)
 	defer cancel()

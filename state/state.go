@@ -72,6 +72,7 @@ type ReadTx interface {
 	Schedulers(Query) ([]Scheduler, error)
 	ChangeSources(Query) ([]ChangeSource, error)
 	Instances(Query) ([]Instance, error)
+	Interruptions(Query) ([]Interruption, error)
 	SourceStamps(Query) ([]SourceStamp, error)
 	Changes(Query) ([]Change, error)
 	Buildsets(Query) ([]Buildset, error) // with SourceStamps and Properties
@@ -106,6 +107,8 @@ type Tx interface {
 	// PutMaster sets the row of this master and returns the epoch: how often the
 	// store was opened by a master, counting from 1.
 	PutMaster(m Master) (epoch int64, err error)
+	// Alive writes LastActive of this master. There is no event.
+	Alive(at Time) error
 	// The Put methods of names insert or update by name and return the id; an id
 	// given is ignored. They record an event only if something changed.
 	PutBuilder(Builder) (id int64, err error)
@@ -166,8 +169,14 @@ type Tx interface {
 	// AddBuild opens a build, giving it an id and the builder's next number.
 	AddBuild(Build) (Build, error)
 	// PutBuild writes a build but not its properties; verb is "update" or
-	// "finished".
+	// "finished". With a build that is complete its interruption ends.
 	PutBuild(b Build, verb string) error
+	// AddInterruption notes that a build is out of touch since StartedAt, but not before it
+	// last was in touch; ID, EndedAt and Times are ignored. Nothing changes if it is
+	// already. One of the same cause that ended less than Flapping before goes on.
+	AddInterruption(Interruption) error
+	// EndInterruption notes that a build is in touch again. Nothing changes if it was.
+	EndInterruption(buildID int64, at Time) error
 	// SetProperties merges into a build's properties.
 	SetProperties(buildID int64, set Properties) error
 	// A step, and a log, must be given with the build it is of: an id that was lost with

@@ -184,6 +184,9 @@ func (b *Build) Run(ctx context.Context) Outcome {
 	}
 	b.mu.Unlock()
 
+	if b.o.Past != nil {
+		b.awake()
+	}
 	over, end := context.WithCancel(master)
 	var watch sync.WaitGroup
 	watch.Go(func() { b.watch(ctx, over) })
@@ -291,7 +294,6 @@ func (b *Build) run(ctx context.Context) {
 
 // reach waits for the worker, unless the build is to end.
 func (b *Build) reach(ctx context.Context) {
-	b.part("master restarted, worker " + b.o.Worker.Name + " still building")
 	ctx, end := b.begin(ctx, 0)
 	defer end()
 	_, _ = b.current(ctx) // why there is none is known to whoever needs it

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"buildstar/config"
 	"buildstar/conn"
@@ -29,50 +28,6 @@ var errAway = errors.New("the connection to the worker was lost")
 
 // errSuspended is why everything ends when the master stops and the build does not.
 var errSuspended = errors.New("the master stops; the build goes on with the next one")
-
-// contact is what a build knows of its worker. Its fields are guarded by Build.mu, but
-// held, which belongs to the build's goroutine once taken.
-type contact struct {
-	session conn.Session  // nil: the worker is away
-	changed chan struct{} // closed when session changes
-	fresh   bool          // held of the session was not taken yet
-	away    string        // what the page says meanwhile
-	said    string        // what it would say otherwise
-}
-
-// meet notes a session of the worker.
-func (b *Build) meet(s conn.Session) {
-	b.mu.Lock()
-	b.contact.session, b.contact.fresh, b.contact.away = s, true, ""
-	close(b.contact.changed)
-	b.contact.changed = make(chan struct{})
-	b.info = s.Info()
-	said := b.contact.said
-	b.mu.Unlock()
-	if said != "" {
-		b.show(said)
-	}
-}
-
-// part notes that the worker is away.
-func (b *Build) part(text string) {
-	b.mu.Lock()
-	b.contact.session, b.contact.away = nil, text
-	b.mu.Unlock()
-	b.show(text)
-}
-
-// show changes the state string of the build; say is for the build's own goroutine.
-func (b *Build) show(text string) {
-	b.o.Store.Defer(func(tx state.Tx) error {
-		row, err := state.One(tx.Builds(state.Where("buildid", b.o.Row.ID)))
-		if err != nil || row.Complete || row.StateString == text {
-			return err
-		}
-		row.StateString = text
-		return tx.PutBuild(row, "update")
-	}, nil)
-}
 
 // current returns the session of the worker, and waits for one until ctx ends.
 func (b *Build) current(ctx context.Context) (conn.Session, error) {
@@ -123,7 +78,7 @@ func (b *Build) watch(ctx, over context.Context) {
 				b.lost(s.Err())
 				return
 			}
-			b.part(fmt.Sprintf("out of touch with worker %s since %s", b.o.Worker.Name, time.Now().Format(time.DateTime)))
+			b.part()
 		case <-over.Done():
 			b.overOrStopped(ctx)
 			return
@@ -290,6 +245,7 @@ func commandNumber(id string) int64 {
 
 // Past is what an earlier run of the master did of a build.
 type Past struct {
+	Alive    state.Time      // when that master last was, about
 	Info     conn.WorkerInfo // of the worker, as it was known
 	Steps    []state.Step
 	Logs     []state.Log

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,7 +68,7 @@ func TestOpenRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			run(t, path, "PRAGMA user_version=99; UPDATE compatibility SET schema=98").Close()
-		}, "schema 99 and this version of buildstar knows up to 1"},
+		}, fmt.Sprint("schema 99 and this version of buildstar knows up to ", len(later(t)))},
 		{"of Buildbot", func(t *testing.T, path string) {
 			run(t, path, "CREATE TABLE migrate_version (version INTEGER)").Close()
 		}, "another program"},

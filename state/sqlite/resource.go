@@ -105,6 +105,14 @@ var resources = map[string]resource{
 		"failures":     {"failures", number},
 		"failure":      {"failure", plain},
 	}},
+	"interruptions": {"interruptions", "interruptionid", map[string]column{
+		"interruptionid": {"id", number},
+		"buildid":        {"build_id", number},
+		"cause":          {"cause", plain},
+		"started_at":     {"started_at", instant},
+		"ended_at":       {"ended_at", instant},
+		"times":          {"times", number},
+	}},
 	"sourcestamps": {"sourcestamps", "ssid", map[string]column{
 		"ssid":       {"id", number},
 		"branch":     {"branch", nullText},

@@ -44,6 +44,11 @@ func (t *tx) PutMaster(m state.Master) (int64, error) {
 	return t.epoch, nil
 }
 
+// Alive implements state.Tx.
+func (t *tx) Alive(at state.Time) error {
+	return t.change("master", state.MasterID, "UPDATE masters SET last_active=? WHERE id=?", int64(at), state.MasterID)
+}
+
 // AddSourceStamp implements state.Tx. A stamp without CreatedAt is from now.
 func (t *tx) AddSourceStamp(s state.SourceStamp) (int64, error) {
 	if s.CreatedAt == 0 {

@@ -37,6 +37,9 @@ func (t *tx) PutBuild(b state.Build, verb string) error {
 		return err
 	}
 	t.record(b.Event(verb))
+	if b.Complete {
+		return t.EndInterruption(b.ID, b.CompleteAt)
+	}
 	return nil
 }
 

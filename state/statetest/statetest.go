@@ -23,6 +23,8 @@ func Exercise(t *testing.T, open func(t *testing.T) state.Store) {
 		{"retiring", retiring},
 		{"the ledger of instances", instances},
 		{"an instance keeps its generation", instanceGeneration},
+		{"interruptions", interruptions},
+		{"the master's last sign of life", alive},
 		{"source stamps", stamps},
 		{"changes", changes},
 		{"a change that does not say when", changeTimes},
