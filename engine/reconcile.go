@@ -25,7 +25,7 @@ const (
 	unjournalled = 8
 	// signOfLife is how often the master writes that it is there, while builds run that
 	// outlive it: so precisely is it known when it was killed.
-	signOfLife = 5 * time.Second
+	signOfLife = time.Second
 )
 
 // live writes signs of life until ctx ends.

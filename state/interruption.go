@@ -49,11 +49,15 @@ func (i Interruption) AppendJSON(dst []byte) []byte {
 	o.time("ended_at", i.EndedAt)
 	o.int("times", i.Times)
 	o.name("lines")
-	lines := object{dst: o.dst}
-	for _, id := range slices.Sorted(maps.Keys(i.Lines)) {
-		lines.int(strconv.FormatInt(id, 10), i.Lines[id])
+	o.dst = append(o.dst, '{')
+	for n, id := range slices.Sorted(maps.Keys(i.Lines)) {
+		if n > 0 {
+			o.dst = append(o.dst, ',')
+		}
+		o.dst = append(strconv.AppendInt(append(o.dst, '"'), id, 10), `":`...)
+		o.dst = strconv.AppendInt(o.dst, i.Lines[id], 10)
 	}
-	o.dst = lines.end()
+	o.dst = append(o.dst, '}')
 	return o.end()
 }
 

@@ -197,6 +197,14 @@ func TestKilledInEachPhase(t *testing.T) {
 			if got := p.picture(b); got != want {
 				t.Errorf("the build is another one:\n%s", difference(got, want))
 			}
+			type interruption struct {
+				Cause   string
+				EndedAt *int64 `json:"ended_at"`
+			}
+			gaps := get[interruption](p.master, fmt.Sprintf("builds/%d/interruptions", b.ID), "interruptions")
+			if len(gaps) != 1 || gaps[0].Cause != "master" || gaps[0].EndedAt == nil {
+				t.Errorf("interruptions: %+v", gaps)
+			}
 			for _, file := range []string{"got/big", "got/dir/a", "got/dir/b"} {
 				if _, err := os.Stat(filepath.Join(p.dir, file)); err != nil {
 					t.Error(err)

@@ -266,12 +266,14 @@ func newMaster(t testing.TB) *master {
 				ok(tx.PutLog(state.Log{ID: id, Name: "stdio", Slug: "stdio", StepID: s.ID, BuildID: b1.ID, Type: "s", Complete: true, NumLines: 4}))
 			}
 		}
+		ok(tx.AddInterruption(state.Interruption{BuildID: b1.ID, Cause: state.MasterAway, StartedAt: t0 + 3500, Lines: map[int64]int64{1: 2}}))
 		b1.Complete, b1.CompleteAt, b1.Results, b1.StateString = true, t0+9000, config.Failure, "failed test"
 		ok(tx.PutBuild(b1, "finished"))
 		ok(tx.CompleteRequest(ids[0], config.Failure, t0+9000))
 		b2 := got(tx.AddBuild(state.Build{BuilderID: 1, RequestID: more[0], WorkerID: 1, StartedAt: t0 + 9500, StateString: "building", Results: -1}))
 		s := got(tx.AddStep(state.Step{Name: "worker_preparation", BuildID: b2.ID, StartedAt: t0 + 9500, StateString: "waiting", Results: -1}))
 		got(tx.AddLog(state.Log{Name: "notes", Slug: "notes", StepID: s, BuildID: b2.ID, Type: "t"}))
+		ok(tx.AddInterruption(state.Interruption{BuildID: b2.ID, Cause: state.WorkerAway, StartedAt: t0 + 9600}))
 	})
 	m.logs.add(1,
 		state.LogRun{Stream: 'h', Text: []byte("make all\n"), Times: []state.Time{t0 + 3000}},

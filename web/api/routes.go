@@ -23,6 +23,7 @@ func (a *API) readRoutes() []route {
 		{&changeSources.schema, rows(a, changeSources, everything)},
 		{&forms.schema, a.cachedGet([]string{"schedulers", "builders"}, a.formList(false))},
 		{&instances.schema, rows(a, instances, everything)},
+		{&interruptions.schema, rows(a, interruptions, everything)},
 		{&logRows.schema, rows(a, logRows, everything)},
 		{&masters.schema, rows(a, masters, everything)},
 		{&projects.schema, rows(a, projects, everything)},
@@ -79,6 +80,7 @@ func (a *API) readRoutes() []route {
 		view(build, &builds.schema, row(a, builds, a.findBuild))
 		view(build+"/properties", nil, a.cachedGet([]string{"builds"}, a.propertiesOf(a.buildProperties)))
 		view(build+"/property_list", nil, a.uncached(a.propertyListOf(a.buildProperties)))
+		view(build+"/interruptions", &interruptions.schema, rows(a, interruptions, a.ofBuild))
 		view(build+"/steps", &steps.schema, rows(a, steps, a.ofBuild))
 		steppaths = append(steppaths, build+"/steps/{stepname}")
 	}

@@ -105,6 +105,16 @@ var instances = &resource[state.Instance]{
 	append: func(dst []byte, i *state.Instance, _ *world) []byte { return i.AppendJSON(dst) },
 }
 
+// interruptions are times in which builds that go on were out of touch; they are ours.
+var interruptions = &resource[state.Interruption]{
+	schema: schema{name: "interruption", plural: "interruptions", key: "interruptionid", columns: []column{
+		integer("interruptionid"), integer("buildid"), text("cause"), when("started_at"), when("ended_at"), integer("times"), object("lines"),
+	}},
+	read:   state.ReadTx.Interruptions,
+	id:     func(i *state.Interruption) int64 { return i.ID },
+	append: func(dst []byte, i *state.Interruption, _ *world) []byte { return i.AppendJSON(dst) },
+}
+
 var sourceStamps = &resource[state.SourceStamp]{
 	schema: schema{name: "sourcestamp", plural: "sourcestamps", key: "ssid", columns: []column{
 		integer("ssid"), optional("branch"), optional("revision"), text("project"), text("repository"),

@@ -26,15 +26,16 @@ type buildModel struct {
 	Parent     *parentRow `json:"parent,omitempty"` // the build that triggered this one
 	Children   []childRow `json:"children"`         // what it triggered
 	// MoreChildren says that there are more than Children.
-	MoreChildren bool          `json:"more_children"`
-	Tab          string        `json:"tab"`     // "steps", "changes" or "properties"
-	Changes      []changeRow   `json:"changes"` // since the builder last succeeded, newest first
-	Steps        []stepRow     `json:"steps"`
-	Hidden       int           `json:"hidden"`   // steps that are hidden
-	ShowAll      bool          `json:"show_all"` // hidden steps too
-	Selected     *stepRow      `json:"selected,omitempty"`
-	Excerpts     []excerpt     `json:"excerpts,omitempty"` // of the logs of the selected step
-	Properties   []propertyRow `json:"properties"`
+	MoreChildren  bool           `json:"more_children"`
+	Interruptions []interruption `json:"interruptions"` // when it was out of touch
+	Tab           string         `json:"tab"`           // "steps", "changes" or "properties"
+	Changes       []changeRow    `json:"changes"`       // since the builder last succeeded, newest first
+	Steps         []stepRow      `json:"steps"`
+	Hidden        int            `json:"hidden"`   // steps that are hidden
+	ShowAll       bool           `json:"show_all"` // hidden steps too
+	Selected      *stepRow       `json:"selected,omitempty"`
+	Excerpts      []excerpt      `json:"excerpts,omitempty"` // of the logs of the selected step
+	Properties    []propertyRow  `json:"properties"`
 	Rebuildable,
 	Stoppable bool `json:"-"`
 }
@@ -196,7 +197,9 @@ func (rq *request) readBuild(tx state.ReadTx, b state.Build, m *buildModel) erro
 			return err
 		}
 	}
-	return nil
+	var err error
+	m.Interruptions, err = rq.readInterruptions(tx, b)
+	return err
 }
 
 func (rq *request) readRequest(tx state.ReadTx, b state.Build, m *buildModel) error {

@@ -13,14 +13,16 @@ const staticLines = 500
 
 // logModel is /builders/<name>/<number>/<step>/<log>.
 type logModel struct {
-	Build  buildRow  `json:"build"`
-	Step   stepRow   `json:"step"`
-	Log    logRow    `json:"log"`
-	Raw    string    `json:"raw"`    // address of the whole text
-	Inline string    `json:"inline"` // the same, to look at
-	First  []logLine `json:"first"`  // at most staticLines
-	Gap    int64     `json:"gap"`
-	Last   []logLine `json:"last"` // at most staticLines, after the gap
+	Build buildRow `json:"build"`
+	Step  stepRow  `json:"step"`
+	Log   logRow   `json:"log"`
+	// Interruptions are when the build was out of touch while the log was written.
+	Interruptions []interruption `json:"interruptions"`
+	Raw           string         `json:"raw"`    // address of the whole text
+	Inline        string         `json:"inline"` // the same, to look at
+	First         []logLine      `json:"first"`  // at most staticLines
+	Gap           int64          `json:"gap"`
+	Last          []logLine      `json:"last"` // at most staticLines, after the gap
 }
 
 // Frame is what the viewer needs to know.
@@ -36,7 +38,11 @@ func (rq *request) log() (any, error) {
 			return err
 		}
 		m.Build = rq.aboutBuild(b)
-		return rq.readLog(tx, b, &m)
+		if err := rq.readLog(tx, b, &m); err != nil {
+			return err
+		}
+		m.Interruptions, err = rq.interruptionsIn(tx, b, m.Log.ID)
+		return err
 	})
 	if err != nil {
 		return nil, err

@@ -6,11 +6,12 @@ import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 
-const config = (port) => `
+const config = (port, workers) => `
 c = {}
 c["title"] = "Browser test"
 c["www"] = {"port": "tcp:${port}:interface=127.0.0.1"}
-c["workers"] = [worker.LocalWorker("here", max_builds = 4)]
+c["protocols"] = {"msgpack_experimental_v7": {"port": "tcp:${workers}:interface=127.0.0.1"}}
+c["workers"] = [worker.LocalWorker("here", max_builds = 4), worker.Worker("own", "secret")]
 
 def shell(name, script, **kwargs):
     return steps.ShellCommand(name = name, command = ["sh", "-c", script], **kwargs)
@@ -25,10 +26,12 @@ c["builders"] = [
     util.BuilderConfig(name = "hang", workernames = ["here"], factory = util.BuildFactory([shell("wait", "echo waiting; sleep 600")])),
     util.BuilderConfig(name = "long", workernames = ["here"],
                        factory = util.BuildFactory([shell("print", "seq -f 'line %.0f of many' 1 200000; printf '\\\\033[31mred\\\\033[0m end\\\\n'")])),
+    util.BuilderConfig(name = "far", workernames = ["own"],
+                       factory = util.BuildFactory([shell("count", "seq -f 'line %.0f' 1 50; while ! test -e ../go; do sleep 0.05; done; seq -f 'line %.0f' 51 100")])),
     util.BuilderConfig(name = "never", workernames = ["here"], factory = util.BuildFactory([])),
 ]
 c["schedulers"] = [schedulers.ForceScheduler(
-    name = "force", builderNames = ["demo", "broken", "hang", "long", "never"],
+    name = "force", builderNames = ["demo", "broken", "hang", "long", "far", "never"],
     properties = [util.IntParameter(name = "jobs", label = "Jobs", default = 2, required = True),
                   util.ChoiceStringParameter(name = "kind", label = "Kind", choices = ["debug", "release"], default = "debug"),
                   util.BooleanParameter(name = "clean", label = "Clean first", default = False)])]
@@ -52,7 +55,8 @@ export class Master {
   async start() {
     if (!this.port) {
       this.port = await freePort();
-      fs.writeFileSync(path.join(this.dir, "master.star"), config(this.port));
+      this.workers = await freePort();
+      fs.writeFileSync(path.join(this.dir, "master.star"), config(this.port, this.workers));
     }
     this.process = spawn(this.binary, ["start", this.dir], { stdio: ["ignore", "pipe", "pipe"] });
     this.ended = new Promise((done) => this.process.on("exit", done));
@@ -76,6 +80,15 @@ export class Master {
   async kill(signal) {
     this.process.kill(signal);
     await this.ended;
+  }
+
+  // worker starts a worker of ours.
+  worker() {
+    const dir = path.join(this.dir, "own");
+    const password = path.join(this.dir, "password");
+    fs.writeFileSync(password, "secret", { mode: 0o600 });
+    const worker = spawn(this.binary, ["worker", "--master", "127.0.0.1:" + this.workers, "--name", "own", "--basedir", dir, "--password-file", password], { stdio: "ignore" });
+    return { dir, signal: (name) => worker.kill(name) };
   }
 
   // get reads the JSON of a page or of the REST API.

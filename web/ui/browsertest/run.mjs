@@ -13,6 +13,7 @@ import { Checks } from "./checks.mjs";
 import { Master } from "./master.mjs";
 import { accessibility } from "./access.mjs";
 import { keyboard } from "./keyboard.mjs";
+import { interrupted } from "./interrupted.mjs";
 import { liveThroughBuild, liveThroughKill } from "./live.mjs";
 import { logViewer } from "./logviewer.mjs";
 import { forms, withoutScript } from "./forms.mjs";
@@ -57,7 +58,7 @@ try {
   });
   const context = await watch(browser);
   const test = { checks, master, context, browser, shots, watch: (options) => watch(browser, options) };
-  for (const part of [liveThroughBuild, liveThroughKill, forms, logViewer, keyboard, withoutScript, accessibility]) {
+  for (const part of [liveThroughBuild, liveThroughKill, forms, logViewer, interrupted, keyboard, withoutScript, accessibility]) {
     const started = Date.now();
     await checks.run(part.name, () => part(test));
     console.log(`     ${part.name} took ${((Date.now() - started) / 1000).toFixed(1)} s`);

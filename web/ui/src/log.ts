@@ -7,6 +7,11 @@ import { RowView, type Row } from "./rows";
 const lineHeight = 18;
 const tallest = 8_000_000;
 
+interface Mark {
+  line: number; // that it stands before, from 0
+  text: string;
+}
+
 class Viewer {
   private readonly pane = document.createElement("div");
   private readonly window = document.createElement("div");
@@ -22,6 +27,7 @@ class Viewer {
   private shown = 0; // lines of the log that are laid out
   private folded = true;
   private header = 0; // leading header lines
+  private marks: Mark[] = []; // of interruptions, by line
   private wrap = localStorage.getItem("log.wrap") === "1" || (localStorage.getItem("log.wrap") === null && innerWidth <= 640);
   private times = localStorage.getItem("log.times") === "1";
   private expected = -1; // a scroll position that was set here
@@ -43,6 +49,8 @@ class Viewer {
     delete host.dataset.complete;
     void this.lines.load(0);
     this.changed();
+    this.readMarks();
+    addEventListener("buildstar:shown", () => this.readMarks());
     const live = window.buildstar?.live;
     void live?.on("logs/" + id + "/*", (_key, row) => {
       if (!row) void this.catchUp();
@@ -80,6 +88,7 @@ class Viewer {
     this.rows.addEventListener("click", (e) => this.clicked(e));
     document.addEventListener("keydown", (e) => this.pressed(e));
     addEventListener("hashchange", () => {
+      this.letGo();
       this.readHash();
       this.draw();
     });
@@ -109,7 +118,8 @@ class Viewer {
     this.showState();
   }
 
-  // Rows: line 0, the fold in place of the other header lines, the rest.
+  // Rows: line 0, the fold in place of the other header lines, the rest; and among them
+  // the marks of interruptions, each before the first line that came later.
 
   private get hidden(): number {
     return this.header > 3 && this.folded ? this.header - 2 : 0;
@@ -118,17 +128,46 @@ class Viewer {
     return this.header > 3;
   }
   private count(): number {
-    return Math.max(0, this.shown - this.hidden + (this.hasFold && !this.folded ? 1 : 0));
+    if (this.shown === 0) return 0;
+    return this.shown - this.hidden + (this.hasFold && !this.folded ? 1 : 0) + this.marksUpTo(this.shown);
   }
   private rowOf(line: number): number {
+    return this.unmarkedRowOf(line) + this.marksUpTo(line);
+  }
+  private unmarkedRowOf(line: number): number {
     if (!this.hasFold || line === 0) return line;
     if (!this.folded) return line + 1;
     return line < this.header ? 1 : line - this.hidden;
   }
   private lineOf(row: number): number {
+    const at = this.markAt(row);
+    if (at.mark) return Math.min(at.mark.line, this.shown - 1);
+    row -= at.before;
     if (!this.hasFold || row === 0) return row;
     if (!this.folded) return Math.max(1, row - 1);
     return row === 1 ? 1 : row + this.hidden;
+  }
+  private marksUpTo(line: number): number {
+    return this.marks.filter((m) => m.line <= line).length;
+  }
+  // markAt returns the mark in a row, if it has one, and how many are in rows before it.
+  private markAt(row: number): { mark?: Mark; before: number } {
+    let before = 0;
+    for (const mark of this.marks) {
+      const at = this.unmarkedRowOf(mark.line) + before;
+      if (at === row) return { mark, before };
+      if (at > row) break;
+      before++;
+    }
+    return { before };
+  }
+
+  // readMarks takes the interruptions that the page lists.
+  private readMarks(): void {
+    const line = this.shown > 0 ? this.lineOf(Math.floor(this.top)) : 0;
+    this.marks = Array.from(document.querySelectorAll<HTMLElement>("#log-gaps li"), (li) => ({ line: Number(li.dataset.line) - 1, text: li.querySelector("span")?.textContent ?? "" }));
+    if (!this.follow && this.shown > 0) this.top = this.rowOf(line);
+    this.layout();
   }
 
   private get height(): number {
@@ -328,7 +367,9 @@ class Viewer {
   }
 
   private rowAt(row: number): Row {
-    if (this.hasFold && row === 1) return { n: this.header - 1, fold: this.folded ? "closed" : "open", selected: false };
+    const { mark, before } = this.markAt(row);
+    if (mark) return { n: mark.line, mark: mark.text, selected: false };
+    if (this.hasFold && row - before === 1) return { n: this.header - 1, fold: this.folded ? "closed" : "open", selected: false };
     const n = this.lineOf(row);
     return { n, line: this.lines.get(n), selected: n >= this.from && n <= this.to };
   }

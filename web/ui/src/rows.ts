@@ -2,11 +2,12 @@ import { draw } from "./ansi";
 import type { Line } from "./lines";
 
 // A row of the viewer shows a line, or the fold that hides the lines with the
-// command's environment.
+// command's environment, or says that the build was out of touch.
 export interface Row {
   line?: Line | undefined;
   n: number; // of the line, from 0; of a fold: how many lines it hides
   fold?: "closed" | "open";
+  mark?: string;
   selected: boolean;
 }
 
@@ -30,10 +31,11 @@ export class RowView {
   }
 
   show(row: Row, times: boolean): void {
-    const is = [row.n, row.fold, row.line?.text.length, row.line?.length, row.selected, times].join();
+    const is = [row.n, row.fold, row.mark, row.line?.text.length, row.line?.length, row.selected, times].join();
     if (is === this.shown) return;
     this.shown = is;
-    if (row.fold) this.showFold(row);
+    if (row.mark !== undefined) this.showMark(row.mark);
+    else if (row.fold) this.showFold(row);
     else this.showLine(row, times);
   }
 
@@ -47,6 +49,16 @@ export class RowView {
     const n = document.createElement("span");
     n.className = "n";
     this.el.replaceChildren(n, b);
+  }
+
+  private showMark(text: string): void {
+    this.el.className = "l markrow";
+    const n = document.createElement("span");
+    n.className = "n";
+    const t = document.createElement("span");
+    t.className = "t";
+    t.textContent = text;
+    this.el.replaceChildren(n, t);
   }
 
   private showLine(row: Row, times: boolean): void {
