@@ -248,13 +248,33 @@ func (s *session) tell() {
 	}
 }
 
-// read is the session's goroutine. What it has on its stack while it waits is kept small,
-// in read and in socket.Read: a stack that grew to 8 KiB only shrinks again if less than
-// 1.2 KiB of it is in use.
+// resting is a transport whose reader can wait with less than it needs to work.
+type resting interface {
+	// Quiet reports whether Read would have to wait.
+	Quiet() bool
+	// Await returns once Read would not. What Read returned is not valid any more.
+	Await()
+}
+
+// read is the session's goroutine while it has something to do. A stack that grew never
+// becomes as small again as it was, so that one with nothing to read leaves the wait to
+// another goroutine.
 func (s *session) read() {
+	t, rests := s.t.(resting)
 	for s.took(s.t.Read()) {
+		if rests && t.Quiet() {
+			go s.rest()
+			return
+		}
 	}
 	s.srv.wg.Done()
+}
+
+// rest is the session's goroutine while it waits: its stack stays at the 2 KiB that every
+// goroutine begins with.
+func (s *session) rest() {
+	s.t.(resting).Await()
+	go s.read()
 }
 
 // took handles what was read; false is the end of the session.

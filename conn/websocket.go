@@ -4,12 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,21 +24,21 @@ const (
 	gather        = 64 << 10         // frames shorter than this are written together
 )
 
-// upgrader: small buffers, because most connections idle; no compression, because
-// workers offer none.
+// upgrader: only the handshake is gorilla's; no compression, because workers offer none.
 var upgrader = websocket.Upgrader{
-	HandshakeTimeout: 10 * time.Second, ReadBufferSize: 512, WriteBufferSize: 1024, WriteBufferPool: &sync.Pool{},
+	HandshakeTimeout: 10 * time.Second, ReadBufferSize: 128, WriteBufferSize: 128, WriteBufferPool: &sync.Pool{},
 }
 
-// socket is a wire.Transport on a WebSocket. gorilla reads; what is written are whole
-// frames in as few writes as possible, under one lock.
+// socket is a wire.Transport on a WebSocket. Reading holds nearly no memory while there
+// is nothing to read, and what is written are whole frames in as few writes as possible,
+// under one lock.
 type socket struct {
-	ws    *websocket.Conn
 	conn  net.Conn
 	spawn func(func()) // starts a goroutine that the server waits for
-	last  *wire.Buffer // what Read returned; used by the reader only
+	in    frames       // of the reader only, as last is
+	last  *wire.Buffer // what Read returned
 
-	signs   atomic.Uint64          // of life: bytes and pongs that came
+	signs   atomic.Uint64          // of life: reads that brought something
 	replies atomic.Pointer[string] // the ping to answer
 	replier atomic.Bool            // whether a goroutine does that
 	closed  chan struct{}
@@ -59,16 +57,9 @@ func upgrade(w http.ResponseWriter, r *http.Request, spawn func(func())) (*socke
 	if err != nil {
 		return nil, fmt.Errorf("upgrade to a WebSocket: %w", err)
 	}
-	t := &socket{ws: ws, conn: ws.NetConn(), spawn: spawn, closed: make(chan struct{})}
-	ws.SetReadLimit(wire.MaxFrame)
-	ws.SetPingHandler(t.gotPing)
-	ws.SetPongHandler(t.gotPong)
-	ws.SetCloseHandler(func(int, string) error { return nil }) // Close answers it, not the reader
-	raw := t.conn
-	if secure, ok := raw.(*tls.Conn); ok {
-		raw = secure.NetConn()
-	}
-	if tcp, ok := raw.(interface {
+	t := &socket{conn: ws.NetConn(), spawn: spawn, closed: make(chan struct{})} // ws has read nothing
+	t.in = frames{from: t.conn, signs: &t.signs, heard: t.heard}
+	if tcp, ok := t.raw().(interface {
 		SetKeepAliveConfig(net.KeepAliveConfig) error
 	}); ok { // *net.TCPConn, or what wraps one
 		// A failure here leaves the system's defaults.
@@ -77,59 +68,47 @@ func upgrade(w http.ResponseWriter, r *http.Request, spawn func(func())) (*socke
 	return t, nil
 }
 
-// Read returns the next binary message; others are ignored, as stock peers do. While
-// it waits it holds no buffer.
+// raw is the connection beneath TLS.
+func (t *socket) raw() net.Conn {
+	if secure, ok := t.conn.(*tls.Conn); ok {
+		return secure.NetConn()
+	}
+	return t.conn
+}
+
+// settled tells a connection that wants to know it that its worker has attached.
+func (t *socket) settled() {
+	if c, ok := t.raw().(interface{ Settled() }); ok {
+		c.Settled()
+	}
+}
+
+// Read returns the next binary message.
 func (t *socket) Read() ([]byte, error) {
 	if t.last != nil {
 		t.last.Free()
 		t.last = nil
 	}
-	for {
-		kind, r, err := t.ws.NextReader()
-		if err != nil {
-			return nil, readError(err)
-		}
-		t.signs.Add(1)
-		if kind == websocket.BinaryMessage {
-			return t.message(r)
-		}
-	}
-}
-
-// message reads a message to its end.
-//
-//go:noinline
-func (t *socket) message(r io.Reader) ([]byte, error) {
-	buf := wire.GetBuffer()
-	for {
-		if len(buf.B) == cap(buf.B) { // as it comes, not as the header claims
-			buf.B = slices.Grow(buf.B, max(4096, len(buf.B)))
-		}
-		n, err := r.Read(buf.B[len(buf.B):cap(buf.B)])
-		buf.B = buf.B[:len(buf.B)+n]
-		t.signs.Add(1)
-		switch {
-		case err == io.EOF:
-			t.last = buf
-			return buf.B, nil
-		case err != nil:
-			buf.Free()
-			return nil, readError(err)
-		}
-	}
-}
-
-func readError(err error) error {
-	var closed *websocket.CloseError
+	buf, err := t.in.next()
 	switch {
-	case errors.Is(err, websocket.ErrReadLimit):
-		return ErrFrameTooBig
-	case errors.As(err, &closed) && closed.Text == "":
-		return fmt.Errorf("the worker closed the connection (code %d)", closed.Code)
-	case errors.As(err, &closed):
-		return fmt.Errorf("the worker closed the connection: %q", closed.Text)
+	case err == io.EOF:
+		return nil, fmt.Errorf("the worker closed the connection without a word (%w)", err)
+	case err != nil:
+		return nil, err
 	}
-	return fmt.Errorf("read: %w", err)
+	t.last = buf
+	return buf.B, nil
+}
+
+// Quiet and Await make it one that can wait with little: see resting.
+func (t *socket) Quiet() bool { return t.in.quiet() }
+
+func (t *socket) Await() {
+	if t.last != nil {
+		t.last.Free()
+		t.last = nil
+	}
+	t.in.await()
 }
 
 // Write sends one message.
@@ -142,7 +121,7 @@ func (t *socket) WriteAll(messages [][]byte) error {
 	out := wire.GetBuffer()
 	defer out.Free()
 	for _, p := range messages {
-		out.B = appendFrameHeader(out.B, websocket.BinaryMessage, len(p))
+		out.B = appendFrameHeader(out.B, opBinary, len(p))
 		if len(p) < gather {
 			out.B = append(out.B, p...)
 		}
@@ -204,7 +183,7 @@ func (t *socket) Ping(ctx context.Context) error {
 	pong := t.pong
 	t.pongMu.Unlock()
 	before := t.signs.Load()
-	if err := t.control(websocket.PingMessage, nil); err != nil {
+	if err := t.control(opPing, nil); err != nil {
 		return err
 	}
 	select {
@@ -226,32 +205,29 @@ func (t *socket) control(opcode byte, payload []byte) error {
 	return t.flush(append(appendFrameHeader(nil, opcode, len(payload)), payload...))
 }
 
-func (t *socket) gotPong(string) error {
-	t.signs.Add(1)
-	t.pongMu.Lock()
-	defer t.pongMu.Unlock()
-	if t.pong != nil {
-		close(t.pong)
-		t.pong = nil
+// heard is told of pings and pongs by the reader, which must not write. The last of many
+// pings is the one that gets an answer (RFC 6455 5.5.3).
+func (t *socket) heard(op byte, payload []byte) {
+	if op == opPong {
+		t.pongMu.Lock()
+		defer t.pongMu.Unlock()
+		if t.pong != nil {
+			close(t.pong)
+			t.pong = nil
+		}
+		return
 	}
-	return nil
-}
-
-// gotPing runs in the reader, which must not write. The last of many pings is the one
-// that gets an answer (RFC 6455 5.5.3).
-func (t *socket) gotPing(payload string) error {
-	t.signs.Add(1)
-	t.replies.Store(&payload)
+	text := string(payload)
+	t.replies.Store(&text)
 	if t.replier.CompareAndSwap(false, true) {
 		t.spawn(t.reply)
 	}
-	return nil
 }
 
 func (t *socket) reply() {
 	for {
 		for p := t.replies.Swap(nil); p != nil; p = t.replies.Swap(nil) {
-			if t.control(websocket.PongMessage, []byte(*p)) != nil {
+			if t.control(opPong, []byte(*p)) != nil {
 				return // the reader will find out why
 			}
 		}
@@ -270,7 +246,7 @@ func (t *socket) Close(reason string) error {
 			reason = reason[:min(len(reason), 124)-1]
 		}
 		payload := websocket.FormatCloseMessage(websocket.CloseNormalClosure, reason)
-		frame := append(appendFrameHeader(nil, websocket.CloseMessage, len(payload)), payload...)
+		frame := append(appendFrameHeader(nil, opClose, len(payload)), payload...)
 		close(t.closed)
 		hurry := time.AfterFunc(closePatience, func() { t.conn.Close() }) // ends a write under way, and ours
 		t.writing.Lock()
