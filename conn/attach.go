@@ -13,14 +13,13 @@ const (
 	attachPatience    = 10 * time.Second // for each answer while attaching
 	duplicatePatience = 10 * time.Second // for the older of two connections
 	duplicateMessage  = "master got a duplicate connection"
-
-	maxTurns     = 32          // workers that attach at the same time
-	turnPatience = time.Second // then one more does
 )
 
 // attach makes a new connection a worker that the host can use.
 func (s *session) attach() {
-	if err := s.inTurn(s.introduce); err != nil {
+	s.srv.wg.Add(1)
+	go s.read()
+	if err := s.introduce(); err != nil {
 		select {
 		case <-s.done: // it has ended by itself
 			err = s.Err()
@@ -51,22 +50,10 @@ func (s *session) attach() {
 	s.hosted, s.telling = true, true
 	s.mu.Unlock()
 	s.srv.host.Attached(s)
-	s.tell()
-}
-
-// inTurn runs f while few others do the same: after a start of the master all workers
-// come at once, and what that takes at its peak is not given back.
-func (s *session) inTurn(f func() error) error {
-	late := time.NewTimer(turnPatience)
-	defer late.Stop()
-	select {
-	case s.srv.turns <- struct{}{}:
-		defer func() { <-s.srv.turns }()
-	case <-late.C:
+	if t, ok := s.t.(*socket); ok {
+		t.settled()
 	}
-	s.srv.wg.Add(1)
-	go s.read()
-	return f()
+	s.tell()
 }
 
 // introduce takes the name, learns what the worker is, sets it up, and kills what an

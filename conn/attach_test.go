@@ -2,7 +2,6 @@ package conn
 
 import (
 	"errors"
-	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -295,23 +294,6 @@ func TestShutdown(t *testing.T) {
 		master, _ := wire.Pipe()
 		if err := srv.ServePipe(t.Context(), master, "w2"); !errors.Is(err, errStopping) {
 			t.Errorf("a new worker: %v", err)
-		}
-	})
-}
-
-// Workers attach in turns, but slow ones keep others waiting for a second only.
-func TestAttachInTurns(t *testing.T) {
-	bubble(t, func(t *testing.T, srv *Server, y *yard) {
-		start := time.Now()
-		for i := range maxTurns {
-			connect(t, srv, fmt.Sprint("slow", i)).want("get_worker_info")
-		}
-		if waited := time.Since(start); waited != 0 {
-			t.Errorf("the first waited for %v", waited)
-		}
-		connect(t, srv, "w1").attach(y)
-		if waited := time.Since(start); waited != turnPatience {
-			t.Errorf("the last waited for %v", waited)
 		}
 	})
 }

@@ -7,8 +7,9 @@
 //
 // # Goroutines
 //
-// Each session has one that lives as long as it does: the reader, which routes
-// messages by op and seq_number and never writes. A writer exists only while
+// Each session has one at a time that lives as long as it does: the reader, which routes
+// messages by op and seq_number and never writes; over a WebSocket the wait for the next
+// message is a goroutine of its own, with a small stack. A writer exists only while
 // something waits to be sent, and takes all that waits in one write. One more
 // attaches the worker and runs Host.Attached; one tells the host of what comes later,
 // one sends a ping now and then. Those end when they have, so that an idle worker is one
@@ -33,7 +34,6 @@
 //     a loop must not wait for something else from the same session;
 //   - answers and requests waiting to be sent: 16,384 or 32 MiB, then the session
 //     ends; one write takes at most 60 s;
-//   - workers that attach: 32 at a time, and those that waited a second for their turn;
 //   - files: one block in memory at a time, of at most 1 MiB to the worker;
 //   - refused logins remembered: 4,096 pairs of address and name; delayed: 256;
 //   - ids of commands that ran when their connection was lost: 1,000 a worker.

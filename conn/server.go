@@ -39,7 +39,6 @@ type Server struct {
 	refusals *limiter
 	nextID   atomic.Int64
 	stopping chan struct{}
-	turns    chan struct{} // see inTurn
 
 	mu        sync.Mutex
 	closed    bool
@@ -66,7 +65,7 @@ func NewServer(host Host, opt Options) *Server {
 		opt.PingInterval = 30 * time.Second
 	}
 	return &Server{
-		host: host, opt: opt, log: opt.Logger, refusals: newLimiter(opt.Logger), stopping: make(chan struct{}), turns: make(chan struct{}, maxTurns),
+		host: host, opt: opt, log: opt.Logger, refusals: newLimiter(opt.Logger), stopping: make(chan struct{}),
 		open: map[*session]struct{}{}, names: map[string]*session{}, contested: map[string]bool{},
 		orphans: map[string][]string{}, shared: map[string]map[string]string{},
 	}

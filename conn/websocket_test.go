@@ -3,6 +3,7 @@ package conn
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -113,6 +114,58 @@ func TestWebSocketSilentWorker(t *testing.T) {
 	s := dial("w1").attach(y)
 	if err := ended(s); !errors.Is(err, ErrLost) || !strings.Contains(err.Error(), "no sign of life") {
 		t.Errorf("ended with %v", err)
+	}
+}
+
+// hall is a listener whose connections want to know when they have settled.
+type hall struct {
+	net.Listener
+	settled chan bool
+}
+
+type seat struct {
+	net.Conn
+	settled chan bool
+}
+
+func (h hall) Accept() (net.Conn, error) {
+	c, err := h.Listener.Accept()
+	return seat{c, h.settled}, err
+}
+
+func (s seat) Settled() { s.settled <- true }
+
+// A connection is told that its worker has attached, also beneath TLS.
+func TestWebSocketSettled(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		srv, y := newYard(Options{})
+		web := httptest.NewUnstartedServer(srv)
+		h := hall{web.Listener, make(chan bool, 1)}
+		web.Listener = h
+		if secure {
+			web.StartTLS()
+		} else {
+			web.Start()
+		}
+		dialer := websocket.Dialer{HandshakeTimeout: 5 * time.Second, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+		ws, _, err := dialer.Dial("ws"+strings.TrimPrefix(web.URL, "http"), http.Header{"Authorization": {basic("w1:pa:ss")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &peer{t: t, tr: dialed{ws}}
+		s := p.attach(y)
+		<-h.settled
+		out := p.run(t.Context(), s, Command{ID: "e-1", Name: "shell"}) // and is one as others are
+		p.answered(p.update("e-1", stdout("x\n")))
+		p.complete("e-1", nil)
+		if o := <-out; o.err != nil || o.text != "x\n" {
+			t.Errorf("%q, %v", o.text, o.err)
+		}
+		ws.Close()
+		if err := srv.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+		web.Close()
 	}
 }
 

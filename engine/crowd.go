@@ -3,7 +3,6 @@ package engine
 import (
 	"log/slog"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -12,6 +11,14 @@ import (
 // up the file descriptors that builds need.
 const maxConnections = 10_000
 
+// A connection is a newcomer until its worker has attached. After a start of the master
+// all workers come at once, and what many newcomers take together (buffers, goroutines)
+// is not given back: so only so many are let in at a time, while they make room in time.
+const (
+	maxNewcomers = 32
+	roomPatience = 5 * time.Millisecond // for one to make room, then one more comes in
+)
+
 // crowd is a listener with at most so many connections at a time; more are closed at
 // once.
 type crowd struct {
@@ -19,7 +26,12 @@ type crowd struct {
 	most int64
 	log  *slog.Logger
 	open atomic.Int64
-	said time.Time // when refusals were logged last; of the accepting goroutine
+	room chan struct{} // holds one for each newcomer
+	said time.Time     // when refusals were logged last; of the accepting goroutine
+}
+
+func newCrowd(l net.Listener, most int64, log *slog.Logger) *crowd {
+	return &crowd{Listener: l, most: most, log: log, room: make(chan struct{}, maxNewcomers)}
 }
 
 func (c *crowd) Accept() (net.Conn, error) {
@@ -43,16 +55,57 @@ func (c *crowd) Accept() (net.Conn, error) {
 // guest counts a connection until it is closed. A TCP connection keeps its methods:
 // writing of many buffers at once and keepalive depend on them.
 func (c *crowd) guest(one net.Conn) net.Conn {
-	leave := sync.OnceFunc(func() { c.open.Add(-1) })
+	counts := c.makeRoom()
 	if tcp, ok := one.(*net.TCPConn); ok {
-		return &tcpGuest{tcp, leave}
+		g := &tcpGuest{TCPConn: tcp, stay: stay{crowd: c}}
+		g.newcomer.Store(counts)
+		return g
 	}
-	return &guest{one, leave}
+	g := &guest{Conn: one, stay: stay{crowd: c}}
+	g.newcomer.Store(counts)
+	return g
+}
+
+// makeRoom reports whether the next connection is one of the newcomers that count.
+func (c *crowd) makeRoom() bool {
+	select {
+	case c.room <- struct{}{}:
+		return true
+	default:
+	}
+	late := time.NewTimer(roomPatience)
+	defer late.Stop()
+	select {
+	case c.room <- struct{}{}:
+		return true
+	case <-late.C:
+		return false
+	}
+}
+
+// stay is that of a guest.
+type stay struct {
+	crowd          *crowd
+	newcomer, left atomic.Bool
+}
+
+// Settled says that a guest is no newcomer any more; conn.Server calls it.
+func (s *stay) Settled() {
+	if s.newcomer.CompareAndSwap(true, false) {
+		<-s.crowd.room
+	}
+}
+
+func (s *stay) leave() {
+	s.Settled()
+	if s.left.CompareAndSwap(false, true) {
+		s.crowd.open.Add(-1)
+	}
 }
 
 type guest struct {
 	net.Conn
-	leave func()
+	stay
 }
 
 func (g *guest) Close() error {
@@ -62,7 +115,7 @@ func (g *guest) Close() error {
 
 type tcpGuest struct {
 	*net.TCPConn
-	leave func()
+	stay
 }
 
 func (g *tcpGuest) Close() error {

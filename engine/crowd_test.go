@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -15,7 +16,7 @@ func TestCrowd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &crowd{Listener: ln, most: 2, log: quietLog()}
+	c := newCrowd(ln, 2, quietLog())
 	accepted := make(chan net.Conn)
 	go func() {
 		defer close(accepted)
@@ -60,4 +61,45 @@ func TestCrowd(t *testing.T) {
 	if _, more := <-accepted; more || c.open.Load() != 0 {
 		t.Errorf("%d are open after the end", c.open.Load())
 	}
+}
+
+// pipes is a listener of connections in memory.
+type pipes struct{ net.Listener }
+
+func (pipes) Accept() (net.Conn, error) { one, _ := net.Pipe(); return one, nil }
+
+// Newcomers come in at once while they are few, or make room; others soon all the same.
+func TestCrowdNewcomers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(pipes{}, 1000, quietLog())
+		start := time.Now()
+		accept := func(want time.Duration) *guest {
+			t.Helper()
+			one, err := c.Accept()
+			if waited := time.Since(start); err != nil || waited != want {
+				t.Fatalf("came in after %v (%v), want %v", waited, err, want)
+			}
+			return one.(*guest)
+		}
+		var in []*guest
+		for range maxNewcomers {
+			in = append(in, accept(0))
+		}
+		extra := accept(roomPatience)
+		in[0].Settled()
+		in = append(in, accept(roomPatience))
+		in[1].Close()
+		in = append(in, accept(roomPatience))
+		extra.Settled()
+		extra.Close() // neither makes room: it had none
+		accept(2 * roomPatience)
+		for _, g := range in {
+			g.Settled()
+			g.Close()
+			g.Close()
+		}
+		if n := len(c.room); n != 0 {
+			t.Errorf("%d count as newcomers in the end", n)
+		}
+	})
 }

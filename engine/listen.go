@@ -77,7 +77,7 @@ func (ds *doors) prepare(listen []config.Listen) (o opening, err error) {
 			o.discard()
 			return opening{}, prop.Problems{{Code: "listen", Pos: l.Pos, Text: fmt.Sprintf("listen for workers: %v", err)}}
 		}
-		o.doors = append(o.doors, &door{key: key, listener: &secured{Listener: &crowd{Listener: ln, most: maxConnections, log: ds.m.log}}})
+		o.doors = append(o.doors, &door{key: key, listener: &secured{Listener: newCrowd(ln, maxConnections, ds.m.log)}})
 	}
 	return o, nil
 }
