@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,6 +29,7 @@ import (
 type crowd struct {
 	Attach    time.Duration // from the start of the first to the row of the last
 	PerWorker float64       // bytes of heap and stacks of the master
+	Resident  float64       // bytes of memory that the system gave it for each; 0: not known here
 }
 
 // oursCrowd lets workers of ours come to a master, each in a process of its own.
@@ -102,7 +104,7 @@ func measureCrowd(ctx context.Context, m *engine.Master, dir string, n int) (c c
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	events := m.Store().Subscribe(ctx, "workers/*/connected")
-	before := memory()
+	before, residentBefore := memory()
 	cmd := exec.CommandContext(ctx, self, "crowd-workers", "-url", "ws://"+m.WorkerAddrs()[0].String(), "-n", fmt.Sprint(n), "-dir", filepath.Join(dir, "workers"))
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe() // its end is theirs
@@ -137,19 +139,25 @@ func measureCrowd(ctx context.Context, m *engine.Master, dir string, n int) (c c
 		}
 	}
 	c.Attach = time.Since(start)
-	c.PerWorker = (memory() - before) / float64(n)
+	after, residentAfter := memory()
+	c.PerWorker, c.Resident = (after-before)/float64(n), (residentAfter-residentBefore)/float64(n)
 	return c, nil
 }
 
-// memory is what the heap and the stacks hold after everything unused is gone.
-func memory() float64 {
+// memory is what the heap and the stacks hold after everything unused is gone, and all
+// that the process then has of the system but its files (RssAnon).
+func memory() (held, resident float64) {
 	for range 4 { // a stack shrinks by half each time
 		runtime.GC()
 	}
 	debug.FreeOSMemory()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return float64(m.HeapInuse + m.StackInuse)
+	data, _ := os.ReadFile("/proc/self/status") // Linux has it
+	if _, rest, ok := strings.Cut(string(data), "RssAnon:"); ok {
+		fmt.Sscanf(rest, "%f", &resident)
+	}
+	return float64(m.HeapInuse + m.StackInuse), resident * 1024
 }
 
 // crowdWorkersMain runs workers w0, w1, ... of ours from the first line on stdin to its

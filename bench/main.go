@@ -149,7 +149,8 @@ func report(ours, stock *figures, p plan) {
 	row("upload, the master's own worker", "MB/s", false, func(f *figures) float64 { return f.transfer.up })
 	row("download", "MB/s", false, func(f *figures) float64 { return f.transfer.down })
 	row(fmt.Sprintf("%d idle workers attached", p.crowd), "ms", true, func(f *figures) float64 { return ms(f.crowd.Attach) })
-	row("memory of the master for each", "KiB", true, func(f *figures) float64 { return f.crowd.PerWorker / 1024 })
+	row("heap and stacks of the master for each", "KiB", true, func(f *figures) float64 { return f.crowd.PerWorker / 1024 })
+	row("its resident memory for each", "KiB", true, func(f *figures) float64 { return f.crowd.Resident / 1024 })
 	w.Flush()
 }
 

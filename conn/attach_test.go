@@ -32,15 +32,16 @@ func TestAttach(t *testing.T) {
 		if i.Basedir != "/home/bot/worker" || i.System != "posix" || i.Version != "3.7.0-2" || i.Ours || i.Commands["shell"] != "3.1" {
 			t.Errorf("got %+v", i)
 		}
-		if i.Facts["admin"] != "Me" || i.Facts["numcpus"] != int64(2) || i.Facts["os_id"] != "debian" {
-			t.Errorf("facts %v", i.Facts)
+		facts := i.Facts.Map()
+		if facts["admin"] != "Me" || facts["numcpus"] != int64(2) || facts["os_id"] != "debian" {
+			t.Errorf("facts %v", facts)
 		}
 		for _, key := range []string{"os_id_like", "os_version_id", "os_version_codename"} {
-			if v, ok := i.Facts[key]; !ok || v != nil {
+			if v, ok := facts[key]; !ok || v != nil {
 				t.Errorf("%s is %v, %v; want nil and there", key, v, ok)
 			}
 		}
-		if i.Facts["environ"] != nil || i.Environ["HOME"] != "/home/bot" || i.Environ["TOKEN"] != "" {
+		if facts["environ"] != nil || i.Environ["HOME"] != "/home/bot" || i.Environ["TOKEN"] != "" {
 			t.Errorf("the environment leaked: %v, %v", i.Facts, i.Environ)
 		}
 	})
@@ -62,7 +63,7 @@ func TestAttachOurs(t *testing.T) {
 			t.Errorf("the master can %v", ours)
 		}
 		p.reply(m, nil)
-		if s := <-y.attached; !s.Info().Ours || s.Info().Facts["buildstar"] != nil {
+		if s := <-y.attached; !s.Info().Ours || s.Info().Facts.Map()["buildstar"] != nil {
 			t.Errorf("got %+v", s.Info())
 		}
 	})

@@ -49,6 +49,7 @@ import (
 	"net"
 	"time"
 
+	"buildstar/config/prop"
 	"buildstar/conn/wire"
 )
 
@@ -189,7 +190,7 @@ func (e *RemoteError) Error() string { return e.Text }
 
 // WorkerInfo is what a worker said about itself.
 type WorkerInfo struct {
-	Facts    map[string]any    // admin, host, version, numcpus, system, basedir, os_* ...: everything but the rest
+	Facts    prop.Facts        // admin, host, version, numcpus, system, basedir, os_* ...: everything but the rest
 	Environ  map[string]string // HOME and the like, for ~ in paths; never stored or shown (docs/requirements.md B1)
 	Commands map[string]string // name -> version
 	Basedir  string

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unique"
 
+	"buildstar/config/prop"
 	"buildstar/conn/wire"
 )
 
@@ -17,9 +18,9 @@ func (srv *Server) readInfo(v any) (info WorkerInfo, held []Held, err error) {
 	if !ok {
 		return info, nil, errors.New("its information is not a map")
 	}
-	info = WorkerInfo{Facts: make(map[string]any, len(said))}
+	facts := make(map[string]any, len(said))
 	for _, key := range []string{"os_id", "os_id_like", "os_version_id", "os_version_codename"} {
-		info.Facts[key] = nil // always there, so that a property of it renders
+		facts[key] = nil // always there, so that a property of it renders
 	}
 	for key, value := range said {
 		switch key {
@@ -37,13 +38,13 @@ func (srv *Server) readInfo(v any) (info WorkerInfo, held []Held, err error) {
 			}
 		default:
 			if text, ok := value.(string); ok {
-				value = share(strings.TrimRight(text, "\r\n")) // files in info/ end with a newline
+				value = strings.TrimRight(text, "\r\n") // files in info/ end with a newline
 			}
-			info.Facts[share(key)] = value
+			facts[key] = value
 		}
 	}
-	known := InfoOf(info.Facts)
-	info.Basedir, info.System, info.Version = known.Basedir, known.System, known.Version
+	info.Facts = prop.FactsOf(facts)
+	info.learn(facts)
 	if info.Basedir == "" {
 		return info, nil, errors.New("its information has no basedir")
 	}
@@ -51,15 +52,21 @@ func (srv *Server) readInfo(v any) (info WorkerInfo, held []Held, err error) {
 }
 
 // InfoOf is what Facts alone say of a worker, of which they may have been kept.
-func InfoOf(facts map[string]any) WorkerInfo {
+func InfoOf(facts prop.Facts) WorkerInfo {
 	info := WorkerInfo{Facts: facts}
-	info.Basedir, _ = facts["basedir"].(string)
-	info.System, _ = facts["system"].(string)
-	info.Version, _ = facts["version"].(string)
-	if info.System == "" {
-		info.System = "posix"
-	}
+	info.learn(facts.Map())
 	return info
+}
+
+// learn sets what the facts say.
+func (info *WorkerInfo) learn(facts map[string]any) {
+	basedir, _ := facts["basedir"].(string)
+	system, _ := facts["system"].(string)
+	version, _ := facts["version"].(string)
+	if system == "" {
+		system = "posix"
+	}
+	info.Basedir, info.System, info.Version = basedir, share(system), share(version)
 }
 
 // readHeld reads what a worker of ours says about commands that outlive a connection

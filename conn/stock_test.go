@@ -135,7 +135,8 @@ func TestStockWorker(t *testing.T) {
 		if i.Basedir != basedir || i.System != "posix" || !strings.HasPrefix(i.Version, "3.") || i.Ours || i.Commands["shell"] == "" {
 			t.Errorf("got %+v", i)
 		}
-		if i.Facts["numcpus"] == nil || i.Facts["os_id"] == nil || i.Environ["HOME"] != os.Getenv("HOME") {
+		facts := i.Facts.Map()
+		if facts["numcpus"] == nil || facts["os_id"] == nil || i.Environ["HOME"] != os.Getenv("HOME") {
 			t.Errorf("facts %v, environ %v", i.Facts, i.Environ)
 		}
 		if err := s.Ping(ctx); err != nil {

@@ -122,7 +122,7 @@ func TestWorkerRows(t *testing.T) {
 		return w
 	}
 	w := row()
-	if !w.Connected || w.ChangedAt == 0 || w.Info["version"] == nil || w.Info["environ"] != nil {
+	if facts := w.Info.Map(); !w.Connected || w.ChangedAt == 0 || facts["version"] == nil || facts["environ"] != nil {
 		t.Errorf("connected: %+v", w)
 	}
 	leave()

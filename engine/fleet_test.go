@@ -27,7 +27,7 @@ func newSlow() *slow {
 }
 
 func (*slow) Name() string               { return "w" }
-func (*slow) Info() conn.WorkerInfo      { return conn.WorkerInfo{Facts: map[string]any{"version": "1"}} }
+func (*slow) Info() conn.WorkerInfo      { return conn.WorkerInfo{Facts: `{"version":"1"}`} }
 func (*slow) SetKeepalive(time.Duration) {}
 func (s *slow) Done() <-chan struct{}    { return s.done }
 func (s *slow) Close(string) {

@@ -185,12 +185,13 @@ func enclose(tx state.Tx, worker string, m mail.Message) error {
 func (n *missing) compose(w *config.Worker, row state.Worker) mail.Message {
 	title, url := n.m.Snapshot().Master.Title, n.m.Snapshot().Master.BuildbotURL
 	since := row.ChangedAt.Time()
-	host, _ := row.Info["host"].(string)
+	facts := row.Info.Map()
+	host, _ := facts["host"].(string)
 	body := fmt.Sprintf("The worker %q of %s has been missing since %s.\n", w.Name, title, since.UTC().Format("2006-01-02 15:04:05 UTC"))
 	if host != "" {
 		body += fmt.Sprintf("It last came from the host %q.\n", host)
 	}
-	if admin, _ := row.Info["admin"].(string); admin != "" {
+	if admin, _ := facts["admin"].(string); admin != "" {
 		body += fmt.Sprintf("Its administrator is %s.\n", admin)
 	}
 	body += fmt.Sprintf("\nBuilds that only it can do wait until it is back: %sworkers/%s\n", url, w.Name)

@@ -106,7 +106,7 @@ func TestMissingOverRestarts(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		row.Info = map[string]any{"host": "rack 7", "admin": "Joe"}
+		row.Info = `{"host":"rack 7","admin":"Joe"}`
 		row.ChangedAt -= state.Time(2 * time.Hour / time.Millisecond)
 		_, err = tx.PutWorker(row, "state_updated")
 		return err

@@ -177,7 +177,7 @@ type leaver struct {
 }
 
 func (l *leaver) Info() conn.WorkerInfo {
-	return conn.WorkerInfo{Facts: map[string]any{"version": "1"}, Life: l.life}
+	return conn.WorkerInfo{Facts: `{"version":"1"}`, Life: l.life}
 }
 func (l *leaver) Shutdown(context.Context) error {
 	l.shut <- struct{}{}

@@ -129,7 +129,7 @@ func TestNulls(t *testing.T) {
 			`"quarantine_since":null,"quarantine_until":null,"quarantine_count":0,"quarantine_cause":null,"quarantine_buildid":null,"changed_at":null}`, string(Worker{ID: 2, Name: "w"}.AppendJSON(nil))},
 		{`{"workerid":2,"name":"w","connected_to":[{"masterid":1}],"workerinfo":{"a":1},"paused":true,"pause_reason":"x","graceful":true,"paused_by":"p","paused_at":1,"graceful_reason":"r","graceful_by":"g","graceful_at":2,` +
 			`"quarantine_since":3,"quarantine_until":4,"quarantine_count":5,"quarantine_cause":"c","quarantine_buildid":6,"changed_at":7}`,
-			string(Worker{ID: 2, Name: "w", Connected: true, Info: map[string]any{"a": int64(1)}, Paused: true, PauseReason: "x", PausedBy: "p", PausedAt: 1000,
+			string(Worker{ID: 2, Name: "w", Connected: true, Info: `{"a":1}`, Paused: true, PauseReason: "x", PausedBy: "p", PausedAt: 1000,
 				Graceful: true, GracefulReason: "r", GracefulBy: "g", GracefulAt: 2000, ChangedAt: 7000,
 				Quarantine: Quarantine{Since: 3000, Until: 4000, Count: 5, Cause: "c", BuildID: 6}}.AppendJSON(nil))},
 		{`{"changesourceid":4,"name":"c","error":null}`, string(ChangeSource{ID: 4, Name: "c"}.AppendJSON(nil))},

@@ -85,7 +85,10 @@ func (w Worker) AppendJSON(dst []byte) []byte {
 		o.dst = append(o.dst, "[]"...)
 	}
 	o.name("workerinfo")
-	o.dst = AppendValue(o.dst, w.Info)
+	if w.Info == "" {
+		w.Info = "{}"
+	}
+	o.dst = append(o.dst, w.Info...)
 	o.bool("paused", w.Paused)
 	o.text("pause_reason", w.PauseReason)
 	o.bool("graceful", w.Graceful)

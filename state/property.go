@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+
+	"buildstar/config/prop"
 )
 
 func unmarshalProperty(data []byte, p *Property) error {
@@ -49,27 +51,8 @@ func (p *Properties) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Plain turns what encoding/json decoded with UseNumber into a property value:
-// numbers become int64 if they are whole and fit, float64 if not.
-func Plain(v any) any {
-	switch v := v.(type) {
-	case json.Number:
-		if n, err := v.Int64(); err == nil {
-			return n
-		}
-		f, _ := v.Float64()
-		return f
-	case []any:
-		for i := range v {
-			v[i] = Plain(v[i])
-		}
-	case map[string]any:
-		for k := range v {
-			v[k] = Plain(v[k])
-		}
-	}
-	return v
-}
+// Plain is [prop.Plain].
+func Plain(v any) any { return prop.Plain(v) }
 
 // Value returns a row as the property value that its JSON is: what functions of the
 // configuration get.

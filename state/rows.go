@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"buildstar/config"
+	"buildstar/config/prop"
 )
 
 // Time is an instant in milliseconds since 1970, UTC; 0 is "not yet". The REST API
@@ -94,22 +95,22 @@ type Project struct {
 
 // Worker is a worker that is or was configured, and what is known of it.
 type Worker struct {
-	ID             int64          `json:"workerid"`
-	Name           string         `json:"name"`
-	Paused         bool           `json:"paused"`
-	PauseReason    string         `json:"pause_reason"`
-	PausedBy       string         `json:"-"`
-	PausedAt       Time           `json:"-"`
-	Graceful       bool           `json:"graceful"` // will be told to exit once it builds nothing
-	GracefulReason string         `json:"graceful_reason"`
-	GracefulBy     string         `json:"-"`
-	GracefulAt     Time           `json:"-"`
-	GracefulLife   string         `json:"-"` // the process that shall exit; "": the one that is connected
-	Quarantine     Quarantine     `json:"-"`
-	Info           map[string]any `json:"workerinfo"` // admin, host, version, os_* ...; never the environment
-	Connected      bool           `json:"-"`
-	ChangedAt      Time           `json:"-"` // when Connected last changed; 0: never seen
-	Active         bool           `json:"-"`
+	ID             int64      `json:"workerid"`
+	Name           string     `json:"name"`
+	Paused         bool       `json:"paused"`
+	PauseReason    string     `json:"pause_reason"`
+	PausedBy       string     `json:"-"`
+	PausedAt       Time       `json:"-"`
+	Graceful       bool       `json:"graceful"` // will be told to exit once it builds nothing
+	GracefulReason string     `json:"graceful_reason"`
+	GracefulBy     string     `json:"-"`
+	GracefulAt     Time       `json:"-"`
+	GracefulLife   string     `json:"-"` // the process that shall exit; "": the one that is connected
+	Quarantine     Quarantine `json:"-"`
+	Info           prop.Facts `json:"workerinfo"` // admin, host, version, os_* ...; never the environment
+	Connected      bool       `json:"-"`
+	ChangedAt      Time       `json:"-"` // when Connected last changed; 0: never seen
+	Active         bool       `json:"-"`
 }
 
 // Quarantine is how a worker misbehaved, and until when it gets no builds for that

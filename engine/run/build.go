@@ -70,7 +70,7 @@ func New(o Order) *Build {
 	case o.Past != nil:
 		b.info = o.Past.Info
 	}
-	b.props = newTable(&b.o, b.info.Facts)
+	b.props = newTable(&b.o, b.info.Facts.Map())
 	b.rows = newRows(&b.o, &b.props.mask, b.trouble)
 	return b
 }

@@ -90,7 +90,7 @@ func (p *preparation) substantiate(ctx context.Context, r *Running) (config.Resu
 	b.o.Link, b.o.ResumeTimeout = got.Link, got.ResumeTimeout
 	b.mu.Unlock()
 	b.o.Row.WorkerLife = got.Session.Info().Life
-	b.props.learn(got.Session.Info().Facts)
+	b.props.learn(got.Session.Info().Facts.Map())
 	b.meet(got.Session)
 	return config.Success, nil
 }

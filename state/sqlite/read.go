@@ -220,22 +220,11 @@ func scanProject(s scanner, p *state.Project) error {
 }
 
 func scanWorker(s scanner, w *state.Worker) error {
-	var info string
 	q := &w.Quarantine
-	err := s.Scan(&w.ID, &w.Name, &w.Paused, &w.PauseReason, &w.PausedBy, (*int64)(&w.PausedAt),
+	return s.Scan(&w.ID, &w.Name, &w.Paused, &w.PauseReason, &w.PausedBy, (*int64)(&w.PausedAt),
 		&w.Graceful, &w.GracefulReason, &w.GracefulBy, (*int64)(&w.GracefulAt), &w.GracefulLife,
 		(*int64)(&q.Since), (*int64)(&q.Until), &q.Count, &q.Cause, &q.BuildID,
-		&info, &w.Connected, (*int64)(&w.ChangedAt), &w.Active)
-	if err != nil || info == "{}" {
-		return err
-	}
-	d := json.NewDecoder(strings.NewReader(info))
-	d.UseNumber()
-	if err := d.Decode(&w.Info); err != nil {
-		return err
-	}
-	state.Plain(w.Info)
-	return nil
+		(*string)(&w.Info), &w.Connected, (*int64)(&w.ChangedAt), &w.Active)
 }
 
 func scanSource(s scanner, c *state.ChangeSource) error {

@@ -149,13 +149,15 @@ func (t *tx) PutWorker(w state.Worker, verb string) (int64, error) {
 		return 0, fmt.Errorf("read worker %q: %w", w.Name, err)
 	}
 	w.ID = old.ID
-	info := string(state.AppendValue(nil, w.Info))
-	if known && sameWorker(old, w, info) {
+	if w.Info == "" {
+		w.Info = "{}"
+	}
+	if known && old == w {
 		return w.ID, nil
 	}
 	q := w.Quarantine
 	values := []any{w.Paused, w.PauseReason, w.PausedBy, int64(w.PausedAt), w.Graceful, w.GracefulReason, w.GracefulBy, int64(w.GracefulAt), w.GracefulLife,
-		int64(q.Since), int64(q.Until), q.Count, q.Cause, q.BuildID, info, w.Connected, int64(w.ChangedAt), w.Active}
+		int64(q.Since), int64(q.Until), q.Count, q.Cause, q.BuildID, string(w.Info), w.Connected, int64(w.ChangedAt), w.Active}
 	if known {
 		_, err = t.c.exec(`UPDATE workers SET paused=?, pause_reason=?, paused_by=?, paused_at=?, graceful=?, graceful_reason=?, graceful_by=?, graceful_at=?, graceful_life=?,
 			quarantine_since=?, quarantine_until=?, quarantine_count=?, quarantine_cause=?, quarantine_build=?, info=?, connected=?, changed_at=?, active=? WHERE id=?`,
@@ -171,15 +173,6 @@ func (t *tx) PutWorker(w state.Worker, verb string) (int64, error) {
 	}
 	t.record(w.Event(verb))
 	return w.ID, nil
-}
-
-// sameWorker compares two workers; info is b's Info as JSON.
-func sameWorker(a, b state.Worker, info string) bool {
-	if string(state.AppendValue(nil, a.Info)) != info {
-		return false
-	}
-	a.Info, b.Info = nil, nil
-	return reflect.DeepEqual(a, b)
 }
 
 // Retire implements state.Tx.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"buildstar/config"
+	"buildstar/config/prop"
 	"buildstar/state"
 	"github.com/google/go-cmp/cmp"
 )
@@ -17,7 +18,7 @@ func names(t *testing.T, s state.Store) {
 		Name: "w", Paused: true, PauseReason: "hot", PausedBy: "me", PausedAt: 1500, Connected: true, ChangedAt: 2500, Active: true,
 		Graceful: true, GracefulReason: "new disk", GracefulBy: "you", GracefulAt: 1600, GracefulLife: "x",
 		Quarantine: state.Quarantine{Since: 1700, Until: 1800, Count: 3, Cause: "lost", BuildID: 4},
-		Info:       map[string]any{"admin": "a <b>", "numcpus": int64(4), "load": 1.0, "list": []any{true, nil}},
+		Info:       prop.FactsOf(map[string]any{"admin": "a <b>", "numcpus": int64(4), "load": 1.0, "list": []any{true, nil}}),
 	}
 	var ids [5]int64
 	put := func(events uint64) {

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"buildstar/config"
+	"buildstar/config/prop"
 	"buildstar/engine"
 	"buildstar/engine/change"
 	"buildstar/engine/dist"
@@ -230,7 +231,7 @@ func newMaster(t testing.TB) *master {
 		got(tx.PutBuilder(state.Builder{Name: "linux", Tags: []string{"c", "fast"}, Active: true, ProjectID: project}))
 		got(tx.PutBuilder(state.Builder{Name: "lint", Description: "checks <style>", Active: true}))
 		got(tx.PutBuilder(state.Builder{Name: "old"}))
-		got(tx.PutWorker(state.Worker{Name: "alpha", Active: true, Connected: true, Info: map[string]any{"admin": "Ann", "numcpus": int64(8)}}, "configured"))
+		got(tx.PutWorker(state.Worker{Name: "alpha", Active: true, Connected: true, Info: prop.FactsOf(map[string]any{"admin": "Ann", "numcpus": int64(8)})}, "configured"))
 		got(tx.PutWorker(state.Worker{Name: "beta", Active: true, Paused: true, PauseReason: "disk"}, "configured"))
 		got(tx.PutScheduler(state.Scheduler{Name: "force", Enabled: true, Active: true}))
 		got(tx.PutScheduler(state.Scheduler{Name: "only-lint", Enabled: false, Active: true}))

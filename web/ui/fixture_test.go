@@ -223,7 +223,7 @@ func (f *fixture) fill(t testing.TB) {
 	})
 	f.update(t, func(tx state.Tx) error {
 		for _, w := range []state.Worker{
-			{Name: "alpha", Active: true, Connected: true, ChangedAt: now, Info: map[string]any{"version": "3.7.0", "os_id": "debian", "os_version_id": "12", "admin": evil, "numcpus": int64(8)}},
+			{Name: "alpha", Active: true, Connected: true, ChangedAt: now, Info: prop.FactsOf(map[string]any{"version": "3.7.0", "os_id": "debian", "os_version_id": "12", "admin": evil, "numcpus": int64(8)})},
 			{Name: "here", Active: true, Connected: true, ChangedAt: now},
 			{Name: "gone", Active: true, ChangedAt: now - 86400_000},
 			{Name: "fresh", Active: true},

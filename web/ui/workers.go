@@ -164,10 +164,11 @@ func (rq *request) workerRows(tx state.ReadTx, workers []state.Worker) ([]worker
 // newWorkerRow says in a word how a worker is. c is its configuration, nil for one
 // that is no longer configured.
 func newWorkerRow(w state.Worker, c *config.Worker, instance *instanceRow, running []buildRow, builders []string) workerRow {
+	facts := w.Info.Map()
 	r := workerRow{
 		ID: w.ID, Name: w.Name, URL: workerURL(w.Name), Since: w.ChangedAt, Active: w.Active, Connected: w.Connected,
 		Paused: w.Paused, Reason: w.PauseReason, PausedBy: w.PausedBy, PausedAt: w.PausedAt, Running: running, Builders: builders,
-		Version: info(w, "version"), Host: info(w, "host"), System: system(w),
+		Version: info(facts, "version"), Host: info(facts, "host"), System: system(facts),
 		Graceful: w.Graceful, GracefulReason: w.GracefulReason, GracefulBy: w.GracefulBy, GracefulAt: w.GracefulAt,
 		Quarantine: newQuarantineRow(w.Quarantine), Instance: instance,
 	}
@@ -221,18 +222,18 @@ func (i *instanceRow) word() (status, word string) {
 // closed reports whether a worker takes no new builds although it may be connected.
 func closed(w state.Worker) bool { return w.Graceful || w.Paused || w.Quarantine.Until != 0 }
 
-func info(w state.Worker, key string) string {
-	if v, ok := w.Info[key]; ok && v != nil {
+func info(facts map[string]any, key string) string {
+	if v := facts[key]; v != nil {
 		return jsonText(v)
 	}
 	return ""
 }
 
-func system(w state.Worker) string {
+func system(facts map[string]any) string {
 	for _, keys := range [][]string{{"os_id", "os_version_id"}, {"system"}, {"os"}} {
 		var parts []string
 		for _, k := range keys {
-			if v := info(w, k); v != "" {
+			if v := info(facts, k); v != "" {
 				parts = append(parts, v)
 			}
 		}
@@ -272,7 +273,7 @@ func (rq *request) worker() (any, error) {
 		if !w.Connected && w.Active && !m.Worker.Latent {
 			m.Connect = rq.connect(w)
 		}
-		for name, v := range w.Info {
+		for name, v := range w.Info.Map() {
 			m.Info = append(m.Info, propertyRow{Name: name, Value: v, Text: jsonText(v)})
 		}
 		sort.Slice(m.Info, func(i, j int) bool { return m.Info[i].Name < m.Info[j].Name })
