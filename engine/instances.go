@@ -67,7 +67,7 @@ func (x *instances) begin() (err error) {
 // changed is told by the ledger how an instance is.
 func (x *instances) changed(worker string, s instance.Status) {
 	x.m.fleet.change(worker, func(mb *member) {
-		mb.status.Instance = dist.Instance{State: s.State, Since: s.Since, Failure: s.Failure, Full: mb.status.Instance.Full}
+		mb.status.Instance = asInstance(s, mb.status.Instance.Full)
 	})
 	if s.State == latent.Down {
 		x.m.fleet.drained(worker)
@@ -84,7 +84,11 @@ func (x *instances) changed(worker string, s instance.Status) {
 // status is what the distributor knows of a worker that is new to it.
 func (x *instances) status(worker string) dist.Instance {
 	s, _ := x.ledger.Status(worker)
-	return dist.Instance{State: s.State, Since: s.Since, Failure: s.Failure}
+	return asInstance(s, "")
+}
+
+func asInstance(s instance.Status, full string) dist.Instance {
+	return dist.Instance{State: s.State, Since: s.Since, Failure: s.Failure, Outdated: s.Outdated, Full: full}
 }
 
 func (x *instances) disconnect(worker, why string) {

@@ -77,6 +77,7 @@ type Master struct {
 	schedulers *schedulers
 	sources    *sources
 	instances  *instances
+	fitting    *fitting
 
 	epoch   int64
 	kept    []state.Build // builds of the last run that may go on
@@ -122,8 +123,9 @@ func New(o Options) *Master {
 	m := &Master{o: o, log: o.Logger, started: state.Now(), ready: make(chan struct{})}
 	m.hard, m.hurry = context.WithCancel(context.Background())
 	m.living, m.die = context.WithCancel(m.hard)
+	m.fitting = newFitting(m)
 	m.locks = run.NewLocks(func() { m.dist.LocksFreed() })
-	m.dist = dist.New(dist.Options{Store: o.Store, Locks: m.locks, Logger: o.Logger, Start: m.start, Drained: m.drained, Backoff: o.Backoff})
+	m.dist = dist.New(dist.Options{Store: o.Store, Locks: m.locks, Logger: o.Logger, Start: m.start, Drained: m.drained, Backoff: o.Backoff, Fit: m.fitting.fit})
 	m.fleet = newFleet(m)
 	m.builds = newBuilds()
 	m.disk = newDisk(m)

@@ -34,16 +34,24 @@ type Reasons struct{ waits []wait }
 type wait struct {
 	builder int64
 	gates   []closed
+	own     []closed // of single requests
 }
 
-// Of returns the reasons of one builder: for each of its workers the first gate
+// Of returns the reasons of a request: for each of its builder's workers the first gate
 // that is closed.
-func (r Reasons) Of(builder int64) []Reason {
+func (r Reasons) Of(builder, request int64) []Reason {
 	var out []Reason
 	for i := range r.waits {
-		if r.waits[i].builder == builder {
-			for k := range r.waits[i].gates {
-				out = append(out, r.waits[i].gates[k].reason())
+		w := &r.waits[i]
+		if w.builder != builder {
+			continue
+		}
+		for k := range w.gates {
+			out = append(out, w.gates[k].reason())
+		}
+		for k := range w.own {
+			if w.own[k].request == request && !slices.ContainsFunc(w.gates, func(c closed) bool { return c.name == w.own[k].name }) {
+				out = append(out, w.own[k].reason())
 			}
 		}
 	}
@@ -81,6 +89,7 @@ func byUrgency(builders []Builder) []*Builder {
 type decision struct {
 	view        *View
 	placed      map[string][]Place // by worker, decided in this run
+	replaced    map[string]bool    // workers whose instance will be another one, decided in this run
 	locks       *run.LockState     // the view's, with what was decided; nil: as in the view
 	used        uint64
 	lastUsed    map[string]uint64
@@ -88,14 +97,16 @@ type decision struct {
 	waits       []wait
 	free        []*Worker // of candidates
 	shut        []closed
+	own         []closed // of single requests of the builder
 }
 
 func (d *decision) builder(b *Builder) {
 	if why, ok := d.master(); !ok {
-		d.waits = append(d.waits, wait{b.ID, []closed{why}})
+		d.waits = append(d.waits, wait{builder: b.ID, gates: []closed{why}})
 		return
 	}
 	d.candidates(b)
+	d.own = d.own[:0]
 	seen := 0
 	waits := false
 	b.Queue(func(r *Request) bool {
@@ -107,17 +118,17 @@ func (d *decision) builder(b *Builder) {
 			waits = true
 			return true
 		}
-		w := d.choose(d.free, r)
+		w, fit := d.choose(b, r)
 		if w == nil {
 			waits = true
-			return false
+			return len(d.free) > 0 // an instance that is not for this one may be for the next
 		}
-		d.place(b, r, w)
+		d.place(b, r, w, fit)
 		d.candidates(b)
 		return true
 	})
 	if waits {
-		d.waits = append(d.waits, wait{b.ID, slices.Clone(d.shut)})
+		d.waits = append(d.waits, wait{b.ID, slices.Clone(d.shut), slices.Clone(d.own)})
 	}
 }
 
@@ -140,27 +151,46 @@ func (d *decision) candidates(b *Builder) {
 }
 
 // choose returns the worker for a request: not the one it was lost with if there
-// is another, then the one with the fewest builds, then one that need not be started,
-// then the one whose newest build is the oldest, then the first in the builder's list.
-func (d *decision) choose(free []*Worker, r *Request) *Worker {
-	var best *Worker
-	for _, w := range free {
-		if best == nil || d.better(w, best, r) {
-			best = w
+// is another, then the one with the fewest builds, then the one whose instance serves it,
+// then one that is started for it, then one whose instance is replaced, rather one that
+// nobody behind could use; then the one whose newest build is the oldest, then the first in
+// the builder's list. While an instance is being asked whether it serves the request that
+// waits for the answer, unless another does: else one is started that nobody needs.
+func (d *decision) choose(b *Builder, r *Request) (best *Worker, fit Fit) {
+	asking := false
+	for _, w := range d.free {
+		f := d.fit(r, w)
+		if why, ok := d.misfit(w, f); !ok {
+			why.request = r.ID
+			d.own = append(d.own, why)
+			asking = asking || f == Asking
+			continue
+		}
+		if best == nil || d.better(b, r, w, best, f, fit) {
+			best, fit = w, f
 		}
 	}
-	return best
+	if asking && (best == nil || fit.trouble(best) > 0) {
+		return nil, Asking
+	}
+	return best, fit
 }
 
-func (d *decision) better(w, best *Worker, r *Request) bool {
-	if a, b := w.Name == r.Avoid, best.Name == r.Avoid; a != b {
-		return b
+// better reports whether w, which suits the request as f says, is better than best.
+func (d *decision) better(b *Builder, r *Request, w, best *Worker, f, fit Fit) bool {
+	if x, y := w.Name == r.Avoid, best.Name == r.Avoid; x != y {
+		return y
 	}
-	if a, b := d.load(w), d.load(best); a != b {
-		return a < b
+	if x, y := d.load(w), d.load(best); x != y {
+		return x < y
 	}
-	if a, b := w.cold(), best.cold(); a != b {
-		return b
+	if x, y := f.trouble(w), fit.trouble(best); x != y {
+		return x < y
+	}
+	if f == Unfit {
+		if x, y := d.coveted(b, r, w), d.coveted(b, r, best); x != y {
+			return y
+		}
 	}
 	return d.last(w) < d.last(best)
 }
@@ -176,7 +206,13 @@ func (d *decision) last(w *Worker) uint64 {
 	return w.LastUsed
 }
 
-func (d *decision) place(b *Builder, r *Request, w *Worker) {
+func (d *decision) place(b *Builder, r *Request, w *Worker, fit Fit) {
+	if fit == Unfit {
+		if d.replaced == nil {
+			d.replaced = map[string]bool{}
+		}
+		d.replaced[w.Name] = true
+	}
 	locks := holds(b, w)
 	d.assignments = append(d.assignments, Assignment{Request: r, Builder: b.Name, Worker: w.Name, Locks: locks})
 	d.placed[w.Name] = append(d.placed[w.Name], Place{Builder: b.Name, Since: d.view.Now})

@@ -11,6 +11,7 @@ import (
 	"buildstar/config"
 	"buildstar/config/prop"
 	"buildstar/engine/run"
+	"buildstar/latent"
 	"buildstar/state"
 )
 
@@ -143,7 +144,7 @@ func TestAssign(t *testing.T) {
 				as = append(as, fmt.Sprintf("%d@%s", a.Request.ID, a.Worker))
 			}
 			for _, b := range tt.view.Builders {
-				for _, r := range reasons.Of(b.ID) {
+				for _, r := range reasons.Of(b.ID, first(b)) {
 					why = append(why, r.Code+":"+r.Worker)
 					if r.Text == "" || r.Unblock == "" {
 						t.Errorf("reason without words: %+v", r)
@@ -151,6 +152,84 @@ func TestAssign(t *testing.T) {
 				}
 			}
 			if s := strings.Join(as, " "); s != tt.want {
+				t.Errorf("assigned %q, want %q", s, tt.want)
+			}
+			if s := strings.Join(why, " "); s != tt.why {
+				t.Errorf("reasons %q, want %q", s, tt.why)
+			}
+		})
+	}
+}
+
+// What an instance was started for decides who gets it: "a" and "b" are what requests need
+// and instances serve.
+func TestAssignFits(t *testing.T) {
+	needs := map[int64]string{1: "a", 2: "b", 3: "b", 4: "a", 5: "?", 6: "wait"}
+	is := map[string]string{"ia": "a", "ib": "b", "ic": "c"}
+	vm := func(name string, change ...func(*Worker)) *Worker {
+		w := &Worker{Name: name, Latent: true, Varies: true}
+		if is[name] != "" {
+			w.Connected, w.Instance.State = true, latent.Up
+		}
+		for _, c := range change {
+			c(w)
+		}
+		return w
+	}
+	fixed := func(w *Worker) { w.Varies = false }
+	old := func(w *Worker) { w.Instance.Outdated = true }
+	starting := func(w *Worker) { w.Instance.State = latent.Starting }
+	two := func(rs ...Request) []Builder {
+		var bs []Builder
+		for i, r := range rs {
+			bs = append(bs, builder(int64(i+1), "ia ib down", r))
+		}
+		return bs
+	}
+	tests := []struct {
+		name string
+		view *View
+		want string
+		why  string // of the first request
+	}{
+		{"the one that serves it", view([]Builder{builder(1, "ia ib down", req(2))}, vm("ia"), vm("ib"), vm("down")), "2@ib", ""},
+		{"rather a start than a replacement", view([]Builder{builder(1, "ia down", req(2))}, vm("ia"), vm("down")), "2@down", ""},
+		{"a replacement if there is nothing else", view([]Builder{builder(1, "ia", req(2))}, vm("ia")), "2@ia", ""},
+		{"not while it builds", view([]Builder{builder(1, "ia", req(2))}, vm("ia", building("b9"))), "", "other-instance:ia"},
+		{"what builds serves the next", view([]Builder{builder(1, "ia", req(2), req(4))}, vm("ia", building("b9"))), "4@ia", "worker-busy:ia"},
+		{"the one that nobody behind could use is replaced", view([]Builder{builder(1, "ia ic", req(2), req(4))}, vm("ia"), vm("ic")), "2@ic 4@ia", ""},
+		{"an answer is waited for", view([]Builder{builder(1, "ia down", req(6))}, vm("ia"), vm("down")), "", "instance-asked:ia"},
+		{"not by those behind", view([]Builder{builder(1, "ia", req(6), req(4))}, vm("ia")), "4@ia", "worker-busy:ia"},
+		{"what cannot be told is tried", view([]Builder{builder(1, "ia", req(5))}, vm("ia", building("b9"))), "5@ia", ""},
+		{"one that is being started may be another", view([]Builder{builder(1, "down", req(1))}, vm("down", starting, building("b9"))), "", "instance-starting:down"},
+		{"unless all are the same", view([]Builder{builder(1, "down", req(1))}, vm("down", starting, building("b9"), fixed)), "1@down", ""},
+		{"one that is replaced is another", view(two(req(2), req(4)), vm("ia")), "2@ia", ""},
+		{"an outdated one finishes", view([]Builder{builder(1, "ia", req(1))}, vm("ia", fixed, old, building("b9"))), "", "other-instance:ia"},
+		{"and is replaced", view([]Builder{builder(1, "ia", req(1))}, vm("ia", fixed, old)), "1@ia", ""},
+		{"all are the same", view([]Builder{builder(1, "ia", req(2))}, vm("ia", fixed, building("b9"))), "2@ia", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.view.Fit = func(r *Request, worker string) Fit {
+				switch need := needs[r.ID]; {
+				case need == "?":
+					return Unclear
+				case need == "wait":
+					return Asking
+				case need != is[worker]:
+					return Unfit
+				}
+				return Fits
+			}
+			var why []string
+			got, reasons := assign(tt.view)
+			for _, r := range reasons.Of(1, first(tt.view.Builders[0])) {
+				why = append(why, r.Code+":"+r.Worker)
+				if r.Text == "" || r.Unblock == "" {
+					t.Errorf("reason without words: %+v", r)
+				}
+			}
+			if s := strings.Join(requests(got), " "); s != tt.want {
 				t.Errorf("assigned %q, want %q", s, tt.want)
 			}
 			if s := strings.Join(why, " "); s != tt.why {
@@ -169,13 +248,13 @@ func TestReasons(t *testing.T) {
 	v.Locks.Take(run.Holder{Ticket: 9, Name: "deploy #3", BuildID: 33}, config.LockAccesses{{Lock: lock, Count: 1}}, "w", 7)
 	_, reasons := assign(v)
 	want := Reason{Code: "lock", Text: `lock "db" held by deploy #3`, Worker: "w", BuildID: 33, Since: 7, Unblock: "deploy #3 releases it"}
-	if got := reasons.Of(1); len(got) != 1 || got[0] != want {
+	if got := reasons.Of(1, 1); len(got) != 1 || got[0] != want {
 		t.Errorf("got %+v\nwant %+v", got, want)
 	}
 	v = view([]Builder{builder(1, "w", req(1))}, up("w", building("b1")))
 	_, reasons = assign(v)
 	want = Reason{Code: "worker-busy", Text: `worker "w" is building b1 #1`, Worker: "w", BuildID: 1, Since: 5, Unblock: "b1 #1 finishes"}
-	if got := reasons.Of(1); len(got) != 1 || got[0] != want {
+	if got := reasons.Of(1, 1); len(got) != 1 || got[0] != want {
 		t.Errorf("got %+v\nwant %+v", got, want)
 	}
 }
@@ -197,6 +276,15 @@ func TestAssignProperties(t *testing.T) {
 		}
 		check(t, v, got, reasons)
 	})
+}
+
+// first is the first request of a builder.
+func first(b Builder) (id int64) {
+	b.Queue(func(r *Request) bool {
+		id = r.ID
+		return false
+	})
+	return id
 }
 
 func requests(as []Assignment) (out []string) {
@@ -231,8 +319,17 @@ func drawView(t *rapid.T) *View {
 				w.Running = append(w.Running, Place{Builder: fmt.Sprintf("b%d", i), BuildID: int64(i), Number: 1, Since: 2})
 			}
 		}
+		if w.Latent = rapid.Bool().Draw(t, "latent"); w.Latent {
+			w.Varies = rapid.Bool().Draw(t, "varies")
+			w.Instance.State = rapid.SampledFrom([]latent.State{latent.Down, latent.Starting, latent.Stopping}).Draw(t, "state")
+			if w.Connected {
+				w.Instance.State = latent.Up
+			}
+		}
 		v.Workers[n] = w
 	}
+	fits := rapid.SliceOfN(rapid.SampledFrom([]Fit{Fits, Unfit, Unclear, Asking}), 7, 7).Draw(t, "fits")
+	v.Fit = func(r *Request, worker string) Fit { return fits[(r.ID+int64(worker[0]))%7] }
 	id := int64(0)
 	for i := 1; i <= builders; i++ {
 		var rs []Request
@@ -260,14 +357,14 @@ func check(t *rapid.T, v *View, got []Assignment, reasons Reasons) {
 			places[n] = append(places[n], p.Builder)
 		}
 	}
-	seen := map[int64]bool{}
+	seen, replaced := map[int64]bool{}, map[string]bool{}
 	locks := v.Locks.Clone()
 	for _, a := range got {
 		w := v.Workers[a.Worker]
 		switch {
 		case seen[a.Request.ID]:
 			t.Fatalf("request %d is assigned twice", a.Request.ID)
-		case !w.Connected || w.Paused || w.Graceful || w.Quarantine.Until != 0:
+		case !w.Connected && !w.Latent || w.Paused || w.Graceful || w.Quarantine.Until != 0:
 			t.Fatalf("request %d is assigned to worker %+v", a.Request.ID, w)
 		case slices.Contains(places[a.Worker], a.Builder):
 			t.Fatalf("two builds of %s on %s", a.Builder, a.Worker)
@@ -276,6 +373,10 @@ func check(t *rapid.T, v *View, got []Assignment, reasons Reasons) {
 		case a.Request.NotBefore > v.Now:
 			t.Fatalf("request %d is assigned before its time", a.Request.ID)
 		}
+		if w.Latent && w.Varies && len(places[a.Worker]) > 0 && (!w.Connected || replaced[a.Worker] || v.Fit(a.Request, a.Worker) == Unfit) {
+			t.Fatalf("request %d is assigned to %+v, whose instance is not for it", a.Request.ID, w)
+		}
+		replaced[a.Worker] = replaced[a.Worker] || w.Connected && w.Varies && v.Fit(a.Request, a.Worker) == Unfit
 		if _, ok := locks.Free(a.Locks, a.Worker); !ok {
 			t.Fatalf("the lock for request %d is not free", a.Request.ID)
 		}
@@ -285,7 +386,7 @@ func check(t *rapid.T, v *View, got []Assignment, reasons Reasons) {
 	}
 	for _, b := range v.Builders {
 		b.Queue(func(r *Request) bool {
-			if !seen[r.ID] && r.NotBefore <= v.Now && len(reasons.Of(b.ID)) == 0 {
+			if !seen[r.ID] && r.NotBefore <= v.Now && len(reasons.Of(b.ID, r.ID)) == 0 {
 				t.Fatalf("request %d of %s waits without a reason", r.ID, b.Name)
 			}
 			return true

@@ -32,6 +32,10 @@ type Options struct {
 	// Drained is told when a worker that is graceful has no builds, once for each time
 	// it becomes so. It is called by the distributor's goroutine and must not wait.
 	Drained func(worker string)
+	// Fit says how the instance of a latent worker suits a request; nil: each suits all. It is
+	// called by the distributor's goroutine and must not wait: it may say Asking, and then call
+	// Answered.
+	Fit func(r state.BuildRequest, worker string) Fit
 	// Backoff is how long a request waits after its n-th RETRY; nil: 1, 2, 4 ... s.
 	Backoff func(retries int64) time.Duration
 }
@@ -265,6 +269,9 @@ func (d *Distributor) view() View {
 	if len(d.locking) > 0 {
 		s := d.o.Locks.State()
 		v.Locks = &s
+	}
+	if d.o.Fit != nil {
+		v.Fit = func(r *Request, worker string) Fit { return d.o.Fit(d.index.byID[r.ID].row, worker) }
 	}
 	return v
 }

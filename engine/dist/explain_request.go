@@ -72,7 +72,7 @@ func (d *Distributor) explain(requestID int64) (Explanation, bool) {
 			Code: "queue", Text: fmt.Sprintf("%d requests of %s are ahead", x.Position-1, b.Name), Unblock: "they start",
 		})
 	}
-	x.Reasons = append(x.Reasons, reasons.Of(e.BuilderID)...)
+	x.Reasons = append(x.Reasons, reasons.Of(e.BuilderID, requestID)...)
 	for _, a := range assignments {
 		if a.Request.ID == requestID {
 			x.Reasons = []Reason{{Code: "starting", Text: fmt.Sprintf("it starts on worker %q now", a.Worker), Worker: a.Worker}}

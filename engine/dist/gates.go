@@ -15,6 +15,7 @@ type closed struct {
 	name    string  // of the worker
 	place   *Place  // the build in the way
 	blocker *run.Blocker
+	request int64 // that alone is kept from the worker; 0: all of the builder are
 	view    *View
 	builds  int
 }
@@ -117,6 +118,15 @@ func (c *closed) reason() Reason {
 	case "instance-cap":
 		r.Text = fmt.Sprintf("worker %q cannot be started: %s", c.name, c.worker.Instance.Full)
 		r.Unblock = "an instance that counts for the cap goes, or the configuration is changed"
+	case "instance-starting":
+		r.Text = fmt.Sprintf("the instance of worker %q is there for %v, and not connected yet", c.name, *c.place)
+		r.BuildID, r.Since, r.Unblock = c.place.BuildID, c.place.Since, "it connects, and serves this build too"
+	case "instance-asked":
+		r.Text = fmt.Sprintf("the instance of worker %q is asked whether it serves this build", c.name)
+		r.Unblock = "the answer comes"
+	case "other-instance":
+		r.Text = fmt.Sprintf("worker %q is building %v on an instance that does not serve this build", c.name, *c.place)
+		c.busy(&r)
 	case "settling":
 		r.Text = fmt.Sprintf("worker %q is ending what an earlier build left running", c.name)
 		r.Unblock, r.Since = "the worker answered", c.worker.ChangedAt

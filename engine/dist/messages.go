@@ -42,6 +42,7 @@ func (d *Distributor) configure(s *config.Snapshot, ids map[string]int64) {
 			have = &Worker{Name: w.Name}
 		}
 		have.MaxBuilds, have.Locks, have.Latent = w.MaxBuilds, w.Locks, w.Latent != nil
+		have.Varies = w.Latent != nil && w.Latent.MayBeIncompatible
 		workers[w.Name] = have
 	}
 	d.workers = workers
@@ -166,6 +167,11 @@ func (d *Distributor) LocksFreed() {
 			d.dirty[id] = true
 		}
 	})
+}
+
+// Answered says that Options.Fit has an answer for a request of a builder which it had not.
+func (d *Distributor) Answered(builderID int64) {
+	d.mail.post(func() { d.dirty[builderID] = true })
 }
 
 // SetStopping ends the starting of builds.

@@ -62,6 +62,7 @@ type Worker struct {
 	Quarantine  state.Quarantine
 
 	Latent   bool // it is started when a build needs it
+	Varies   bool // its instances do not serve every build
 	Instance Instance
 
 	MaxBuilds int // 0: no limit
@@ -77,6 +78,8 @@ type Instance struct {
 	Since   state.Time
 	Failure string // why it cannot be stopped
 	Full    string // the cap that keeps a new one from being started
+	// Outdated says that the configuration would start another one now: it gets no more builds.
+	Outdated bool
 }
 
 // cold reports whether a build on the worker would have to wait for an instance.
@@ -98,6 +101,9 @@ type View struct {
 	Builders []Builder  // those to look at
 	Workers  map[string]*Worker
 	Locks    *run.LockState
+	// Fit says how the instance of a connected latent worker, whose instances vary, suits a
+	// request; nil: every one does.
+	Fit func(r *Request, worker string) Fit
 }
 
 // Assignment is a decision: this request is built on that worker now.

@@ -32,17 +32,20 @@ type actor struct {
 	wants   []*want        // in the order of asking
 	backend latent.Backend
 	broken  error // why made cannot be known
-	cancel  context.CancelFunc
-	reason  *Refusal // why the wants that wait are about to be refused
-	missing string   // what people are to hear of with the next row that is written
-	stuck   bool     // and that the instance cannot be stopped
-	until   time.Time
-	life    *time.Timer // Late, Idle or RetryDue
-	check   *time.Timer
-	settled chan struct{} // of a start that goes on; closed when it is Up or Stopping
-	quit    bool
-	over    chan struct{} // closed when a closed machine is at its end
-	calls   sync.WaitGroup
+	// compared are what outdated compared last, and differs is what came of it.
+	compared [2]*config.Worker
+	differs  bool
+	cancel   context.CancelFunc
+	reason   *Refusal // why the wants that wait are about to be refused
+	missing  string   // what people are to hear of with the next row that is written
+	stuck    bool     // and that the instance cannot be stopped
+	until    time.Time
+	life     *time.Timer // Late, Idle or RetryDue
+	check    *time.Timer
+	settled  chan struct{} // of a start that goes on; closed when it is Up or Stopping
+	quit     bool
+	over     chan struct{} // closed when a closed machine is at its end
+	calls    sync.WaitGroup
 
 	mu       sync.Mutex
 	mail     []func()
@@ -220,8 +223,18 @@ func (a *actor) retire() { a.feed(latent.Retire) }
 
 // outdated reports whether the configuration would start another instance now.
 func (a *actor) outdated() bool {
-	return a.row.ID != 0 && (a.made.Worker == nil || config.Hash(a.made.Worker.Latent.Backend) != config.Hash(a.config.Worker.Latent.Backend) ||
-		a.made.Worker.Latent.MasterFQDN != a.config.Worker.Latent.MasterFQDN)
+	made, now := a.made.Worker, a.config.Worker
+	if a.row.ID == 0 || made == now && made != nil {
+		return false
+	}
+	if made == nil || now == nil {
+		return true
+	}
+	if a.compared != [2]*config.Worker{made, now} {
+		a.compared = [2]*config.Worker{made, now}
+		a.differs = made.Latent.MasterFQDN != now.Latent.MasterFQDN || config.Hash(made.Latent.Backend) != config.Hash(now.Latent.Backend)
+	}
+	return a.differs
 }
 
 // adopt takes over what an earlier master left.

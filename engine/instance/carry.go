@@ -92,7 +92,7 @@ func (a *actor) phase(w *want) {
 // changed tells the others how the instance is.
 func (a *actor) changed() {
 	a.mu.Lock()
-	s := Status{State: a.machine.State, Since: a.now.Since, ID: a.row.ID, Handle: a.row.Handle}
+	s := Status{State: a.machine.State, Since: a.now.Since, ID: a.row.ID, Handle: a.row.Handle, Outdated: a.outdated()}
 	if a.row.Failures > 0 {
 		s.Failure, s.Stops = a.row.Failure, a.row.Failures
 	}

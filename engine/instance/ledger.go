@@ -80,6 +80,8 @@ type Status struct {
 	Stops   int64      // that failed
 	ID      int64      // of the instance; 0: none
 	Handle  string
+	// Outdated says that the configuration would start another instance now.
+	Outdated bool
 }
 
 // Ledger is all instances of latent workers. Its methods are safe for concurrent use.

@@ -129,6 +129,7 @@ type rig struct {
 	l        *Ledger
 	c        Config
 	closed   bool
+	builds   int64
 	troubles []string // that people heard of
 }
 
@@ -204,10 +205,12 @@ type build struct {
 func (r *rig) want(image string) *build {
 	ctx, cancel := context.WithCancel(context.Background())
 	b := &build{stop: cancel, done: make(chan struct{})}
+	r.builds++
+	id := r.builds
 	go func() {
 		defer close(b.done)
 		b.info, b.give, b.err = r.l.Want(ctx, Want{
-			Config: r.c, BuildID: 1, Arguments: latent.Arguments{"image": image}, Host: "h", Port: 1,
+			Config: r.c, BuildID: id, Arguments: latent.Arguments{"image": image}, Host: "h", Port: 1,
 			Phase: func(text string, _ time.Time) { b.phases = append(b.phases, text) }, Log: func(text string) { b.log += text },
 		})
 	}()

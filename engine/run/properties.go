@@ -145,6 +145,13 @@ func (t *Table) fillEarly(ctx context.Context, o *Order) error {
 	return t.fillIn(ctx, o, conn.WorkerInfo{}, true)
 }
 
+// Foresee returns the properties that a build would have before its worker is started, if it
+// were opened now: all but its number.
+func Foresee(ctx context.Context, o Order) (*Table, error) {
+	t := newTable(&o, nil)
+	return t, t.fillEarly(ctx, &o)
+}
+
 // learn sets what the worker said about itself.
 func (t *Table) learn(facts map[string]any) {
 	t.mu.Lock()
@@ -154,7 +161,9 @@ func (t *Table) learn(facts map[string]any) {
 
 func (t *Table) fillIn(ctx context.Context, o *Order, info conn.WorkerInfo, early bool) error {
 	own := make(map[string]any, 8)
-	own["buildnumber"] = o.Row.Number
+	if o.Row.Number != 0 {
+		own["buildnumber"] = o.Row.Number
+	}
 	if len(o.Buildset.SourceStamps) == 1 {
 		s := o.Buildset.SourceStamps[0]
 		own["branch"], own["revision"] = pointed(s.Branch), pointed(s.Revision)

@@ -232,7 +232,7 @@ func TestLatentReplaced(t *testing.T) {
 	m.waitFor("the first build runs", func() bool { return strings.Contains(m.preparing(first), "ready") })
 	second := m.forceImage("other", "a")
 	m.waitFor("the second waits for another instance", func() bool {
-		return strings.Contains(m.preparing(second), "waiting for builds that need another instance")
+		return strings.Contains(m.explain(second), "on an instance that does not serve this build")
 	})
 	p.unset("busy")
 	m.finished(first)
