@@ -1,5 +1,6 @@
 // Package dockertest runs a Docker engine of its own for tests: with its own data, socket
-// and bridge, beside any other engine of the machine. It needs root, and Debian's docker.io.
+// and bridge, beside any other engine of the machine. It needs root, and Debian's docker.io
+// or podman.
 package dockertest
 
 import (
@@ -19,18 +20,21 @@ import (
 	"time"
 )
 
-// Variable names the engine that tests use, as HOST GATEWAY. If it is empty each test binary
-// starts one.
+// Variable names the engine that tests use, as HOST GATEWAY REGISTRY. If it is empty each
+// test binary starts dockerd, if it is "podman" that.
 const Variable = "BUILDSTAR_TEST_DOCKER"
 
-// An Engine is a running dockerd.
+// An Engine is a running dockerd, or podman.
 type Engine struct {
 	Host    string // unix:///...
 	Gateway string // the address of this machine that containers reach
+	// Registry is where a registry without TLS may listen that the engine is to pull from.
+	Registry string
 
-	dir, bridge string
-	cmd         *exec.Cmd
-	ended       chan error
+	name, dir, bridge string
+	cmd               *exec.Cmd
+	clear             func() error // removes what outlives the process; nil: nothing does
+	ended             chan error
 }
 
 var shared *Engine
@@ -41,13 +45,20 @@ func Host() string { return shared.Host }
 // Gateway returns the address at which containers reach this machine.
 func Gateway() string { return shared.Gateway }
 
+// Registry returns the address for a registry of a test.
+func Registry() string { return shared.Registry }
+
 // Main is the body of a TestMain: it runs the tests with an engine.
 func Main(m *testing.M) (status int) {
-	if host, gateway, ok := strings.Cut(os.Getenv(Variable), " "); ok {
-		shared = &Engine{Host: host, Gateway: gateway}
+	if f := strings.Fields(os.Getenv(Variable)); len(f) == 3 {
+		shared = &Engine{Host: f[0], Gateway: f[1], Registry: f[2]}
 		return m.Run()
 	}
-	e, err := Start()
+	start := Start
+	if os.Getenv(Variable) == "podman" {
+		start = StartPodman
+	}
+	e, err := start()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "start a Docker engine:", err)
 		return 1
@@ -59,39 +70,60 @@ func Main(m *testing.M) (status int) {
 		}
 	}()
 	shared = e
-	if err := os.Setenv(Variable, e.Host+" "+e.Gateway); err != nil { // for test binaries that this one starts
+	if err := os.Setenv(Variable, e.String()); err != nil { // for test binaries that this one starts
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()
 }
 
-// Start starts an engine. Call it from the main goroutine: the engine ends with its thread.
+// String is what tests find the engine by, in Variable.
+func (e *Engine) String() string { return e.Host + " " + e.Gateway + " " + e.Registry }
+
+// Start starts dockerd. Call it from the main goroutine: the engine ends with its thread.
 func Start() (*Engine, error) {
+	// An engine takes any registry of its own machine.
+	return start(&Engine{name: "dockerd", Registry: "127.0.0.1:0"}, (*Engine).dockerd)
+}
+
+func start(e *Engine, command func(*Engine) (*exec.Cmd, error)) (_ *Engine, err error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("it needs root")
 	}
-	dir, err := os.MkdirTemp("/tmp", "buildstar-docker-") // short: it holds a socket
-	if err != nil {
+	if e.dir, err = os.MkdirTemp("/tmp", "buildstar-docker-"); err != nil { // short: it holds a socket
 		return nil, err
 	}
-	e := &Engine{dir: dir, Host: "unix://" + filepath.Join(dir, "socket"), ended: make(chan error, 1)}
+	e.Host, e.ended = "unix://"+filepath.Join(e.dir, "socket"), make(chan error, 1)
 	err = mountCgroups()
 	if err == nil {
 		err = e.addBridge()
 	}
+	var cmd *exec.Cmd
 	if err == nil {
-		err = e.run()
+		cmd, err = command(e)
+	}
+	if err == nil {
+		err = e.run(cmd)
 	}
 	if err == nil {
 		err = e.wait()
 	}
 	if err != nil {
-		log, _ := os.ReadFile(filepath.Join(dir, "log"))
+		log, _ := os.ReadFile(filepath.Join(e.dir, "log"))
 		_ = e.Stop()
 		return nil, fmt.Errorf("%w\n%s", err, log[max(0, len(log)-3000):])
 	}
 	return e, nil
+}
+
+// dockerd is the command of Docker's engine.
+func (e *Engine) dockerd() (*exec.Cmd, error) {
+	cmd := exec.Command("dockerd", "--data-root", filepath.Join(e.dir, "data"), "--exec-root", filepath.Join(e.dir, "exec"),
+		"--pidfile", filepath.Join(e.dir, "pid"), "--host", e.Host, "--bridge", e.bridge,
+		// Containers talk to this machine only, and other bridges are left alone.
+		"--iptables=false", "--ip-forward=false", "--ip-masq=false")
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin", "HOME=/root"}
+	return cmd, nil
 }
 
 // mountCgroups gives a machine that has none mounted what containers need.
@@ -120,23 +152,19 @@ func (e *Engine) addBridge() error {
 	return err
 }
 
-func (e *Engine) run() error {
+func (e *Engine) run(cmd *exec.Cmd) error {
 	log, err := os.Create(filepath.Join(e.dir, "log"))
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	e.cmd = exec.Command("dockerd", "--data-root", filepath.Join(e.dir, "data"), "--exec-root", filepath.Join(e.dir, "exec"),
-		"--pidfile", filepath.Join(e.dir, "pid"), "--host", e.Host, "--bridge", e.bridge,
-		// Containers talk to this machine only, and other bridges are left alone.
-		"--iptables=false", "--ip-forward=false", "--ip-masq=false")
-	e.cmd.Env = []string{"PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin", "HOME=/root"}
+	e.cmd = cmd
 	e.cmd.Stdout, e.cmd.Stderr = log, log
 	// A test binary that is killed leaves no engine behind.
 	runtime.LockOSThread()
 	e.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	if err := e.cmd.Start(); err != nil {
-		return fmt.Errorf("%w: is Debian's docker.io installed? make test does it", err)
+		return fmt.Errorf("%w: is it installed? make test does it", err)
 	}
 	go func() { e.ended <- e.cmd.Wait() }()
 	return nil
@@ -165,9 +193,9 @@ func (e *Engine) wait() error {
 		select {
 		case err := <-e.ended:
 			e.ended <- err
-			return fmt.Errorf("dockerd ended: %w", err)
+			return fmt.Errorf("%s ended: %w", e.name, err)
 		case <-ctx.Done():
-			return errors.New("dockerd does not answer")
+			return fmt.Errorf("%s does not answer", e.name)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
@@ -176,13 +204,16 @@ func (e *Engine) wait() error {
 // Stop stops the engine and removes what it had.
 func (e *Engine) Stop() error {
 	var errs []error
+	if e.clear != nil {
+		errs = append(errs, e.clear())
+	}
 	if e.cmd != nil && e.cmd.Process != nil {
 		_ = e.cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case <-e.ended:
 		case <-time.After(30 * time.Second):
 			_ = syscall.Kill(-e.cmd.Process.Pid, syscall.SIGKILL)
-			errs = append(errs, errors.New("dockerd did not end"))
+			errs = append(errs, fmt.Errorf("%s did not end", e.name))
 		}
 	}
 	if e.bridge != "" {

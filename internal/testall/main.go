@@ -38,6 +38,7 @@ func main() {
 		{"page is typed", command("npm", "run", "--silent", "check", "--prefix", browserDir)},
 		{"static binary", staticBinary},
 		{"go test -race", goTest},
+		{"podman", podman},
 		{"browser", browser},
 	}
 	for _, s := range slows {
@@ -150,8 +151,20 @@ func goTest(ctx context.Context) (err error) {
 		return fmt.Errorf("start a Docker engine: %w", err)
 	}
 	defer func() { err = errors.Join(err, engine.Stop()) }()
-	env := []string{"CGO_ENABLED=1", dockertest.Variable + "=" + engine.Host + " " + engine.Gateway}
+	env := []string{"CGO_ENABLED=1", dockertest.Variable + "=" + engine.String()}
 	return run(ctx, env, "go", "test", "-race", "-timeout", "15m", "./...")
+}
+
+// podman runs what needs a Docker engine once more, with podman as that.
+func podman(ctx context.Context) (err error) {
+	engine, err := dockertest.StartPodman()
+	if err != nil {
+		return fmt.Errorf("start podman: %w", err)
+	}
+	defer func() { err = errors.Join(err, engine.Stop()) }()
+	env := []string{"CGO_ENABLED=1", dockertest.Variable + "=" + engine.String()}
+	return errors.Join(run(ctx, env, "go", "test", "-race", "-timeout", "5m", "./latent/docker"),
+		run(ctx, env, "go", "test", "-race", "-timeout", "5m", "-run", "^TestDocker(Example|StockWorker)$", "./internal/e2e"))
 }
 
 func browser(ctx context.Context) error {

@@ -28,6 +28,7 @@ var needs = []need{
 	{[]string{"buildbot-worker"}, []string{"buildbot-worker", "--version"}},
 	{[]string{"python3-autobahn", "python3-msgpack"}, []string{"/usr/bin/python3", "-c", "import autobahn, msgpack"}},
 	{[]string{"docker.io", "iproute2"}, []string{"sh", "-c", "dockerd --version && containerd --version && ip -V"}},
+	{[]string{"podman", "netavark", "catatonit"}, []string{"sh", "-c", "podman --version && test -x /usr/lib/podman/netavark && catatonit --version"}},
 	{[]string{"chromium"}, []string{"/usr/bin/chromium", "--version"}},
 	{[]string{"nodejs", "npm"}, []string{"sh", "-c", "node --version && npm --version"}},
 }

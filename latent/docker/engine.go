@@ -17,17 +17,16 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
-	"github.com/docker/docker/api/types/build"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
-	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
 	"github.com/docker/docker/pkg/stdcopy"
 
 	"buildstar/latent"
 )
 
-// An engine is one Docker engine. This file is the only one that knows the client library.
+// An engine is one Docker engine. This file and images.go are the only ones that know the
+// client library.
 type engine struct{ api *client.Client }
 
 // connect makes a client; it reads the files of t, and dials when there is something to ask.
@@ -95,112 +94,6 @@ func blame(err error) error {
 		return latent.Cannotf("%w", err)
 	}
 	return err
-}
-
-// image returns the id of an image, "" if there is none.
-func (e *engine) image(ctx context.Context, name string) (id string, err error) {
-	found, err := e.api.ImageInspect(ctx, name)
-	switch {
-	case errdefs.IsNotFound(err):
-		return "", nil
-	case errdefs.IsInvalidArgument(err):
-		return "", latent.Cannotf("look for image %q: %w", name, err)
-	case err != nil:
-		return "", fmt.Errorf("look for image %q: %w", name, err)
-	}
-	return found.ID, nil
-}
-
-// recipe is how to build an image.
-type recipe struct {
-	tag, target string
-	args        map[string]string
-	pull        bool
-}
-
-// build builds an image from an archive, and tells of it.
-func (e *engine) build(ctx context.Context, archive io.Reader, r recipe, log func(string)) error {
-	args := make(map[string]*string, len(r.args))
-	for k, v := range r.args {
-		args[k] = &v
-	}
-	answer, err := e.api.ImageBuild(ctx, archive, build.ImageBuildOptions{
-		Tags: []string{r.tag}, Target: r.target, BuildArgs: args, PullParent: r.pull, Dockerfile: "Dockerfile", Remove: true, ForceRemove: true,
-		Version: build.BuilderV1,
-	})
-	if err != nil {
-		return blame(fmt.Errorf("build image %q: %w", r.tag, err))
-	}
-	defer answer.Body.Close()
-	failed, err := tell(answer.Body, log)
-	if err != nil {
-		return fmt.Errorf("build image %q: %w", r.tag, err)
-	}
-	if failed != "" {
-		return latent.Cannotf("build image %q: %s", r.tag, failed)
-	}
-	return nil
-}
-
-// pull pulls an image. That the registry does not have it is told, and no error: whether the
-// engine does is what counts.
-func (e *engine) pull(ctx context.Context, name string, log func(string)) error {
-	auth, err := registryAuth(name)
-	if err != nil {
-		return fmt.Errorf("pull image %q: %w", name, err)
-	}
-	answer, err := e.api.ImagePull(ctx, name, image.PullOptions{RegistryAuth: auth})
-	if isNowhere(err) {
-		log(fmt.Sprintf("pull image %q: %v\n", name, err))
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("pull image %q: %w", name, err)
-	}
-	defer answer.Close()
-	failed, err := tell(answer, log)
-	if err == nil && failed != "" {
-		err = errors.New(failed)
-	}
-	if err != nil {
-		return fmt.Errorf("pull image %q: %w", name, err)
-	}
-	return nil
-}
-
-// isNowhere reports whether a pull failed because no registry has the image; engines do not
-// make a 404 of each such answer of a registry.
-func isNowhere(err error) bool {
-	return errdefs.IsNotFound(err) || errdefs.IsInvalidArgument(err) || err != nil && strings.Contains(err.Error(), "manifest unknown")
-}
-
-// forget removes an image that nothing uses any more; one that something uses stays.
-func (e *engine) forget(ctx context.Context, id string) {
-	_, _ = e.api.ImageRemove(ctx, id, image.RemoveOptions{})
-}
-
-// tell logs what an engine says while it works on an image, and returns what failed.
-func tell(r io.Reader, log func(string)) (failed string, err error) {
-	var last string
-	for d := json.NewDecoder(r); ; {
-		var m struct{ ID, Status, Stream, Error string }
-		err := d.Decode(&m)
-		if errors.Is(err, io.EOF) {
-			return failed, nil
-		}
-		if err != nil {
-			return failed, err
-		}
-		switch line := strings.TrimSpace(m.ID + " " + m.Status); {
-		case m.Error != "":
-			failed = m.Error
-		case m.Stream != "":
-			log(m.Stream)
-		case m.Status != "" && line != last: // progress repeats it
-			last = line
-			log(line + "\n")
-		}
-	}
 }
 
 // creation is what a container is made of.
@@ -336,14 +229,15 @@ func (e *engine) stop(ctx context.Context, id string, patience time.Duration) er
 }
 
 // remove kills and removes a container with its volumes, and returns once it is gone. An
-// engine that is removing it already says so, and not when it is done.
+// engine that is removing it already says so, and not when it is done; podman fails to kill
+// one that ends just then.
 func (e *engine) remove(ctx context.Context, id string) error {
 	for {
 		err := e.api.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})
 		if errdefs.IsNotFound(err) {
 			return nil
 		}
-		if err != nil && !errdefs.IsConflict(err) {
+		if err != nil && !errdefs.IsConflict(err) && !strings.Contains(err.Error(), "container state improper") {
 			return fmt.Errorf("remove container %s: %w", short(id), err)
 		}
 		if err == nil {
@@ -383,6 +277,31 @@ func (e *engine) list(ctx context.Context, labels map[string]string, name string
 		out = append(out, listed{c.ID, c.Labels})
 	}
 	return out, nil
+}
+
+// about is what an engine says of itself.
+type about struct {
+	name string // and version
+	root string // where it keeps images and containers
+}
+
+func (e *engine) about(ctx context.Context) (a about, err error) {
+	v, err := e.api.ServerVersion(ctx)
+	if err != nil {
+		return a, err
+	}
+	info, err := e.api.Info(ctx)
+	if err != nil {
+		return a, err
+	}
+	a.name, a.root = "Docker "+v.Version, info.DockerRootDir
+	for _, c := range v.Components {
+		if c.Name == "Podman Engine" {
+			a.name = "podman " + c.Version
+		}
+	}
+	a.name += ", API " + v.APIVersion
+	return a, nil
 }
 
 func (e *engine) close() { e.api.Close() }

@@ -94,7 +94,13 @@ type registry struct {
 func newRegistry(t *testing.T) *registry {
 	t.Helper()
 	g := &registry{blobs: make(map[string][]byte)}
-	server := httptest.NewServer(http.HandlerFunc(g.answer))
+	server := httptest.NewUnstartedServer(http.HandlerFunc(g.answer))
+	server.Listener.Close()
+	var err error
+	if server.Listener, err = net.Listen("tcp", dockertest.Registry()); err != nil {
+		t.Fatal(err)
+	}
+	server.Start()
 	t.Cleanup(server.Close)
 	g.host = server.Listener.Addr().String()
 	return g
