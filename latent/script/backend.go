@@ -20,6 +20,7 @@ var (
 	_ latent.Checker = (*backend)(nil)
 	_ latent.Matcher = (*backend)(nil)
 	_ latent.Lister  = (*backend)(nil)
+	_ latent.Doctor  = (*backend)(nil)
 )
 
 // Start implements latent.Backend.
@@ -112,6 +113,18 @@ func (b *backend) List(ctx context.Context) (refs []latent.Ref, err error) {
 		refs = append(refs, latent.Ref{Handle: h})
 	}
 	return refs, nil
+}
+
+// Examine implements latent.Doctor: the only function that changes nothing is the one that
+// lists.
+func (b *backend) Examine(ctx context.Context, report func(latent.Finding)) {
+	const check = "list_instances"
+	if b.p.List == nil {
+		report(latent.Finding{Check: check, Text: "it is not given: there is nothing to examine"})
+		return
+	}
+	refs, err := b.List(ctx)
+	report(latent.Examined(check, fmt.Sprintf("it returned %d handles", len(refs)), err, ""))
 }
 
 // call calls a function with its arguments.

@@ -237,6 +237,21 @@ func TestIsCompatible(t *testing.T) {
 	}
 }
 
+// What buildstar doctor shows of a scripted worker.
+func TestExamine(t *testing.T) {
+	for args, want := range map[string]latent.Finding{
+		"": {Check: "list_instances", Text: "it is not given: there is nothing to examine"},
+		`, list_instances = lambda ctx: [ctx.tag, "b"]`:                {Check: "list_instances", Text: "it returned 2 handles"},
+		`, list_instances = lambda ctx: fail_to_substantiate("no VM")`: {Check: "list_instances", Health: latent.Ill, Text: "no VM"},
+	} {
+		var got []latent.Finding
+		open(t, "", args).(latent.Doctor).Examine(t.Context(), func(f latent.Finding) { got = append(got, f) })
+		if len(got) != 1 || got[0] != want {
+			t.Errorf("%s: found %+v, want %+v", args, got, want)
+		}
+	}
+}
+
 func TestListInstances(t *testing.T) {
 	refs, err := open(t, "", `, list_instances = lambda ctx: [ctx.tag, "b"]`).(latent.Lister).List(t.Context())
 	if want := []latent.Ref{{Handle: "tag"}, {Handle: "b"}}; !reflect.DeepEqual(refs, want) || err != nil {
