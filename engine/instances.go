@@ -29,6 +29,10 @@ const instancePatience = 20 * time.Second
 // recount is how often caps that count hours are looked at while one is reached.
 const recount = time.Minute
 
+// lookAgain and lookOften are when instances that the ledger does not know are looked for
+// after the start: once more, and then again and again.
+const lookAgain, lookOften = time.Minute, time.Hour
+
 // instances are those of the latent workers (docs/requirements.md A8, A9).
 type instances struct {
 	m      *Master
@@ -147,16 +151,21 @@ func (x *instances) configure(a *applied) {
 	}
 }
 
-// run stops what the ledger does not know, once, and then keeps count of the caps until ctx
-// ends.
+// run stops what the ledger does not know, and keeps count of the caps, until ctx ends. What
+// a killed master had just asked for may come after the first look.
 func (x *instances) run(ctx context.Context) {
-	if stopped, err := x.ledger.Reap(ctx); err != nil && ctx.Err() == nil {
-		x.m.log.Warn("look for instances that the ledger does not know", "stopped", len(stopped), "error", err)
-	}
+	look := time.NewTimer(0)
+	defer look.Stop()
+	pause := lookAgain
 	timer := time.NewTimer(recount)
 	defer timer.Stop()
 	for {
 		select {
+		case <-look.C:
+			x.reap(ctx)
+			look.Reset(pause)
+			pause = lookOften
+			continue
 		case <-x.dirty:
 		case <-timer.C:
 		case <-ctx.Done():
@@ -164,6 +173,12 @@ func (x *instances) run(ctx context.Context) {
 		}
 		x.count(ctx)
 		timer.Reset(recount)
+	}
+}
+
+func (x *instances) reap(ctx context.Context) {
+	if stopped, err := x.ledger.Reap(ctx); err != nil && ctx.Err() == nil {
+		x.m.log.Warn("look for instances that the ledger does not know", "stopped", len(stopped), "error", err)
 	}
 }
 

@@ -57,6 +57,10 @@ type Env struct {
 	Binary string
 	// Secret returns a secret by name.
 	Secret func(ctx context.Context, name string) (string, error)
+	// Instances returns the newest instances of this kind that the master started, also those
+	// that are gone: a Lister whose provider depends on builds looks for strays where they
+	// were. It is nil without a ledger.
+	Instances func(ctx context.Context) ([]Ref, error)
 }
 
 // Arguments are what a build's properties made of the arguments of an instance: property
@@ -148,6 +152,7 @@ type Matcher interface {
 // A Lister is a Backend that finds what this master started, whoever of its workers it is
 // for: all instances of the account that have the tag Env.Master.
 type Lister interface {
+	// List may return some and an error, if it could not look everywhere.
 	List(ctx context.Context) ([]Ref, error)
 }
 

@@ -114,7 +114,7 @@ func (a *actor) open() error {
 	}
 	p, err := made.params()
 	if err == nil {
-		a.backend, err = p.Open(a.l.o.Env)
+		a.backend, err = p.Open(a.l.env(p.Kind()))
 	}
 	if err != nil {
 		return fmt.Errorf("open backend: %w", err)

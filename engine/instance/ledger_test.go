@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -35,6 +36,7 @@ type provider struct {
 	stuck  int           // how many stops fail
 	bad    string        // what Check says; "": good
 	launch latent.Launch // the newest
+	env    latent.Env
 }
 
 // backendOf is both Params and Backend.
@@ -43,9 +45,15 @@ type backendOf struct {
 	Image prop.Template[string]
 }
 
-func (*backendOf) Kind() string                              { return "fake" }
-func (b *backendOf) Varies() bool                            { return true }
-func (b *backendOf) Open(latent.Env) (latent.Backend, error) { return b, nil }
+func (*backendOf) Kind() string   { return "fake" }
+func (b *backendOf) Varies() bool { return true }
+
+func (b *backendOf) Open(e latent.Env) (latent.Backend, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.env = e
+	return b, nil
+}
 func (b *backendOf) Render(ctx context.Context, p prop.Props) (latent.Arguments, error) {
 	v, err := b.Image.Render(ctx, p)
 	return latent.Arguments{"image": v}, err
@@ -699,6 +707,26 @@ func TestTrouble(t *testing.T) {
 		r.l.Lost("w")
 		pass(time.Hour)
 		heard("1: it did not connect within 20m0s", "2: the provider is down", "3: its connection was lost and did not come back within 1h0m0s")
+	})
+}
+
+// A backend learns from the ledger where strays may be.
+func TestEnvInstances(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		for _, image := range []string{"a", "b"} {
+			b := r.want(image)
+			r.attach()
+			r.served(b)
+			b.give()
+			pass(time.Hour)
+		}
+		refs, err := r.env.Instances(t.Context())
+		if want := []latent.Ref{
+			{Worker: "w", Attempt: 2, Handle: "h2", Arguments: latent.Arguments{"image": "b"}},
+			{Worker: "w", Attempt: 1, Handle: "h1", Arguments: latent.Arguments{"image": "a"}},
+		}; err != nil || !reflect.DeepEqual(refs, want) {
+			t.Errorf("got %+v, %v; want %+v", refs, err, want)
+		}
 	})
 }
 

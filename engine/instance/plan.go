@@ -13,6 +13,9 @@ import (
 // listTimeout bounds the question what a provider runs.
 const listTimeout = time.Minute
 
+// remembered is how many instances of a kind say where to look for more.
+const remembered = 1000
+
 // Stray is an instance that a provider runs for this master and the ledger does not know.
 type Stray struct {
 	Kind string
@@ -31,10 +34,7 @@ func (l *Ledger) Plan(ctx context.Context) (strays []Stray, err error) {
 	for _, c := range l.configs() {
 		kind := c.Worker.Latent.Backend.Kind()
 		b, refs, err := l.list(ctx, c)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
+		errs = append(errs, err)
 		known, err := l.known(ctx) // after the list: rows come before instances
 		if err != nil {
 			return nil, err
@@ -49,22 +49,41 @@ func (l *Ledger) Plan(ctx context.Context) (strays []Stray, err error) {
 	return strays, errors.Join(errs...)
 }
 
-// list asks what the provider of a worker runs; none if it cannot tell.
+// list asks what the provider of a worker runs; none if it cannot tell. What it names counts
+// also if there is an error.
 func (l *Ledger) list(ctx context.Context, c Config) (latent.Backend, []latent.Ref, error) {
 	p, err := c.params()
 	if err != nil {
 		return nil, nil, err
 	}
-	b, err := p.Open(l.o.Env)
+	b, err := p.Open(l.env(p.Kind()))
 	lister, ok := b.(latent.Lister)
 	if err != nil || !ok {
 		return b, nil, err
 	}
 	refs, err := lister.List(ctx)
 	if err != nil {
-		return b, nil, fmt.Errorf("list the instances of worker %q: %w", c.Worker.Name, err)
+		err = fmt.Errorf("list the instances of worker %q: %w", c.Worker.Name, err)
 	}
-	return b, refs, nil
+	return b, refs, err
+}
+
+// env is what a backend of a kind may use.
+func (l *Ledger) env(kind string) latent.Env {
+	e := l.o.Env
+	e.Instances = func(ctx context.Context) (refs []latent.Ref, err error) {
+		err = l.o.Store.View(ctx, func(tx state.ReadTx) error {
+			q := state.Where("kind", kind)
+			q.Order, q.Limit = []state.Order{{Field: "instanceid", Desc: true}}, remembered
+			rows, err := tx.Instances(q)
+			for _, r := range rows {
+				refs = append(refs, latent.Ref{Worker: r.Worker, Attempt: r.ID, Handle: r.Handle, Arguments: r.Arguments})
+			}
+			return err
+		})
+		return refs, err
+	}
+	return e
 }
 
 // finder returns the backend of any worker there is that sees an instance whose own cannot
@@ -76,10 +95,7 @@ func (l *Ledger) finder(ctx context.Context, kind string, in latent.Ref, why err
 			continue
 		}
 		b, refs, err := l.list(ctx, c)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
+		errs = append(errs, err)
 		for _, ref := range refs {
 			if in.Handle != "" && ref.Handle == in.Handle || ref.Attempt != 0 && ref.Attempt == in.Attempt {
 				return b, nil

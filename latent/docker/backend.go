@@ -5,8 +5,11 @@ import (
 	"context"
 	"crypto/sha1"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -155,17 +158,25 @@ func handle(id, host string) string { return id + "@" + host }
 // locate returns the engine that has an instance and the id of its container, "" if it may
 // have no handle. There is no engine if the instance cannot exist.
 func (b *backend) locate(r latent.Ref) (e *engine, id string, err error) {
-	id, host, ok := strings.Cut(r.Handle, "@")
-	if !ok {
-		id = ""
-		w, err := read(r.Arguments)
-		if err != nil {
-			return nil, "", nil // Start did not get past this either
-		}
-		host = w.host
+	id, host := place(r)
+	if host == "" {
+		return nil, "", nil
 	}
 	e, err = b.engine(host)
 	return e, id, err
+}
+
+// place is the id of the container of an instance, "" if it may have no handle, and its host,
+// "" if Start did not get so far as to have one.
+func place(r latent.Ref) (id, host string) {
+	if id, host, ok := strings.Cut(r.Handle, "@"); ok {
+		return id, host
+	}
+	w, err := read(r.Arguments)
+	if err != nil {
+		return "", ""
+	}
+	return "", w.host
 }
 
 // patience is how long a container that is asked to end may take.
@@ -226,42 +237,53 @@ func (b *backend) Check(ctx context.Context, in latent.Ref) (good bool, message 
 }
 
 // List returns the containers of this master at the engine of the worker, or, if docker_host
-// depends on properties, at those that were used since Open.
+// depends on properties, at those of earlier builds.
 func (b *backend) List(ctx context.Context) ([]latent.Ref, error) {
-	hosts, err := b.hosts()
+	hosts, err := b.hosts(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var refs []latent.Ref
+	var errs []error
 	for _, host := range hosts {
+		var found []listed
 		e, err := b.engine(host)
-		if err != nil {
-			return nil, err
+		if err == nil {
+			found, err = e.list(ctx, map[string]string{labelMaster: b.env.Master}, "")
 		}
-		found, err := e.list(ctx, map[string]string{labelMaster: b.env.Master}, "")
-		if err != nil {
-			return nil, err
-		}
+		errs = append(errs, err)
 		for _, c := range found {
 			attempt, _ := strconv.ParseInt(c.labels[labelAttempt], 10, 64) // 0 is unknown
 			refs = append(refs, latent.Ref{Worker: c.labels[labelWorker], Attempt: attempt, Handle: handle(c.id, host)})
 		}
 	}
-	return refs, nil
+	return refs, errors.Join(errs...)
 }
 
-func (b *backend) hosts() ([]string, error) {
+// hosts are those that containers of this master may be at.
+func (b *backend) hosts(ctx context.Context) ([]string, error) {
 	if v, plain := b.params.DockerHost.Plain(); plain {
 		host, err := endpoint(v)
 		return []string{host}, err
 	}
+	hosts := make(map[string]bool)
+	if b.env.Instances != nil {
+		earlier, err := b.env.Instances(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("find the engines of earlier builds: %w", err)
+		}
+		for _, r := range earlier {
+			if _, host := place(r); host != "" {
+				hosts[host] = true
+			}
+		}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var hosts []string
 	for host := range b.engines {
-		hosts = append(hosts, host)
+		hosts[host] = true
 	}
-	return hosts, nil
+	return slices.Sorted(maps.Keys(hosts)), nil
 }
 
 // follow logs what a container prints until the start is settled.
