@@ -40,17 +40,18 @@ type Running struct {
 	base     int64 // number of the build's newest command before this step
 	ids      []string
 	named    bool
-	locked   bool            // its locks are held
-	uploaded bool            // files of a worker that would send them again
-	lost     bool            // the connection was, so that the step must be run again
-	past     map[string]*Log // logs of an earlier run of the step, by slug
+	locked   bool                  // its locks are held
+	uploaded bool                  // files of a worker that would send them again
+	lost     bool                  // the connection was, so that the step must be run again
+	heard    map[string]*execution // its commands by id, as far as they came before that
+	past     map[string]*Log       // logs of an earlier run of the step, by slug
 	before   state.Properties
 	printed  *Log   // what functions of the user print
 	remote   string // what the worker said was wrong with a command
 }
 
 func newRunning(b *Build, step Step) *Running {
-	r := &Running{Table: b.props, b: b, step: step, slugs: map[string]bool{}, result: config.Unfinished, base: b.seq}
+	r := &Running{Table: b.props, b: b, step: step, slugs: map[string]bool{}, heard: map[string]*execution{}, result: config.Unfinished, base: b.seq}
 	r.start = state.Step{
 		BuildID: b.o.Row.ID, Number: int64(len(b.steps)), StartedAt: state.Now(), Results: config.Unfinished,
 	}
@@ -388,7 +389,7 @@ func (r *Running) finish(hidden bool) {
 	row.Complete, row.CompleteAt, row.Results, row.Hidden = true, state.Now(), r.result, hidden
 	row.StateString = clip(stateOf(r.doneText(), r.result, r.extra), 1024)
 	r.b.rows.putStep(r.row, "finished")
-	r.b.unreleased = r.ids
+	r.b.unreleased, r.heard = r.ids, nil
 	r.b.release()
 	if r.uploaded {
 		// The worker would send the files again, and what comes now may change them. A
