@@ -111,6 +111,9 @@ func (m *Master) recallBuild(ctx context.Context, old *memories, row state.Build
 		if past.Commands, err = tx.Commands(row.ID); err != nil {
 			return err
 		}
+		if past.Secrets, err = tx.BuildSecrets(row.ID); err != nil {
+			return err
+		}
 		left, err := abandoned(tx, row.RequestID)
 		if left {
 			err = errors.New("the build that waited for it is over")

@@ -97,6 +97,8 @@ type ReadTx interface {
 	Count(resource string, q Query) (int64, error)
 	// BuildProperties returns the properties of a build.
 	BuildProperties(buildID int64) (Properties, error)
+	// BuildSecrets returns the names of the secrets that a build asked for, sorted.
+	BuildSecrets(buildID int64) ([]string, error)
 }
 
 // Tx writes. Each method records the events of the rows it changes. Rows are
@@ -179,6 +181,9 @@ type Tx interface {
 	EndInterruption(buildID int64, at Time) error
 	// SetProperties merges into a build's properties.
 	SetProperties(buildID int64, set Properties) error
+	// AddBuildSecret notes that a build asked for a secret, if it did not before. There is
+	// no event.
+	AddBuildSecret(buildID int64, name string) error
 	// A step, and a log, must be given with the build it is of: an id that was lost with
 	// its transaction is given again, and then means another's row (ErrNotFound).
 	AddStep(Step) (id int64, err error)

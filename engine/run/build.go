@@ -71,6 +71,9 @@ func New(o Order) *Build {
 		b.info = o.Past.Info
 	}
 	b.props = newTable(&b.o, b.info.Facts.Map())
+	b.props.asked = func(name string) {
+		o.Store.Defer(func(tx state.Tx) error { return tx.AddBuildSecret(o.Row.ID, name) }, nil)
+	}
 	b.rows = newRows(&b.o, &b.props.mask, b.trouble)
 	return b
 }
@@ -237,6 +240,9 @@ func (b *Build) run(ctx context.Context) {
 	defer b.o.Locks.ReleaseAll(b.o.Ticket)
 	if b.o.Past != nil {
 		b.reach(ctx)
+		if b.remember(ctx) != nil {
+			return
+		}
 	}
 	if !b.prepare(ctx) {
 		return

@@ -246,6 +246,7 @@ func commandNumber(id string) int64 {
 // Past is what an earlier run of the master did of a build.
 type Past struct {
 	Alive    state.Time      // when that master last was, about
+	Secrets  []string        // names of those that it asked for
 	Info     conn.WorkerInfo // of the worker, as it was known
 	Steps    []state.Step
 	Logs     []state.Log

@@ -18,6 +18,26 @@ import (
 // text, and can be guessed.
 const minSecret = 3
 
+// label stands in the place of a secret.
+func label(name string) string { return "<" + name + ">" }
+
+// contains reports whether a property value has a text in it.
+func contains(v any, text string) bool {
+	switch v := v.(type) {
+	case string:
+		return strings.Contains(v, text)
+	case []any:
+		return slices.ContainsFunc(v, func(e any) bool { return contains(e, text) })
+	case map[string]any:
+		for k, e := range v {
+			if strings.Contains(k, text) || contains(e, text) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // minFragment is how many bytes a line of a secret of many lines has at least, to be
 // hidden by itself: a line that says { stands in every log.
 const minFragment = 8
@@ -32,15 +52,16 @@ type mask struct {
 }
 
 // add makes a secret known. It is hidden from then on, also as it stands in JSON, in
-// URLs, in headers that list words, and in base64.
-func (m *mask) add(name, text string) {
+// URLs, in headers that list words, and in base64. It reports whether there is more to hide
+// than before.
+func (m *mask) add(name, text string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.known == nil {
 		m.known = map[string]string{}
 	}
 	before := len(m.known)
-	label := "<" + name + ">"
+	label := label(name)
 	hide := func(s string) {
 		if len(strings.TrimSpace(s)) >= minSecret && !strings.Contains(s, "\n") {
 			m.known[s] = label
@@ -69,7 +90,7 @@ func (m *mask) add(name, text string) {
 	hide(base64.StdEncoding.EncodeToString([]byte(text)))
 	hide(base64.URLEncoding.EncodeToString([]byte(text)))
 	if len(m.known) == before {
-		return
+		return false
 	}
 	// The longest first: one secret may begin as another.
 	hidden := make([]string, 0, 2*len(m.known))
@@ -82,6 +103,7 @@ func (m *mask) add(name, text string) {
 		pairs = append(pairs, text, m.known[text])
 	}
 	m.now.Store(strings.NewReplacer(pairs...))
+	return true
 }
 
 // plainHTML undoes what only Go's JSON escapes.

@@ -21,7 +21,8 @@ type Table struct {
 	facts  map[string]any
 	url    string
 	secret func(ctx context.Context, name string) (string, error)
-	mask   mask // of the secrets that were asked for
+	mask   mask              // of the secrets that were asked for
+	asked  func(name string) // is told of each of them, once; nil: nobody is
 }
 
 // factsAlways are present, as None, even if the worker's os-release lacks them
@@ -59,8 +60,8 @@ func (t *Table) Secret(ctx context.Context, name string) (string, error) {
 		return "", fmt.Errorf("secret %q: no secrets provider is configured", name)
 	}
 	text, err := t.secret(ctx, name)
-	if err == nil {
-		t.mask.add(name, text)
+	if err == nil && t.mask.add(name, text) && t.asked != nil {
+		t.asked(name)
 	}
 	return text, err
 }

@@ -51,6 +51,28 @@ func (b *Build) Reclaim(ctx context.Context) error {
 	return nil
 }
 
+// remember asks for the secrets again that the build knew, so that they are hidden. What is
+// kept of its properties is without them, so one that held a secret is lost.
+func (b *Build) remember(ctx context.Context) error {
+	for _, name := range b.o.Past.Secrets {
+		err := b.within(ctx, "ask again", func(ctx context.Context) error {
+			_, err := b.props.Secret(ctx, name)
+			return err
+		})
+		if err != nil {
+			return b.unlike("%v", err)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(b.o.Row.Properties)) {
+		for _, secret := range b.o.Past.Secrets {
+			if contains(b.o.Row.Properties[name].Value, label(secret)) {
+				return b.unlike("property %q held secret %q, which is kept nowhere", name, secret)
+			}
+		}
+	}
+	return nil
+}
+
 // recall makes what an earlier run of the master knew of a step that had begun.
 func (b *Build) recall(step Step, row *state.Step) *Running {
 	r := newRunning(b, step)

@@ -151,6 +151,12 @@ func (r reader) BuildProperties(buildID int64) (state.Properties, error) {
 	return parseProperties(data)
 }
 
+// BuildSecrets implements state.ReadTx.
+func (r reader) BuildSecrets(buildID int64) ([]string, error) {
+	scan := func(s scanner, name *string) error { return s.Scan(name) }
+	return rowsOf(r, scan, "SELECT name FROM build_secrets WHERE build_id=? ORDER BY name", buildID)
+}
+
 // list runs a query over a resource.
 func list[T any](r reader, name, columns string, q state.Query, scan func(scanner, *T) error) ([]T, error) {
 	clause, args, err := compile(name, q)

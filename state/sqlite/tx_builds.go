@@ -66,6 +66,14 @@ func (t *tx) SetProperties(buildID int64, set state.Properties) error {
 	return nil
 }
 
+// AddBuildSecret implements state.Tx.
+func (t *tx) AddBuildSecret(buildID int64, name string) error {
+	if _, err := t.c.exec("INSERT INTO build_secrets (build_id, name) VALUES (?,?) ON CONFLICT DO NOTHING", buildID, name); err != nil {
+		return fmt.Errorf("add secret %q of build %d: %w", name, buildID, explain(err))
+	}
+	return nil
+}
+
 // AddStep implements state.Tx.
 func (t *tx) AddStep(s state.Step) (int64, error) {
 	if !s.Complete {

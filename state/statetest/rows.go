@@ -412,6 +412,24 @@ func journal(t *testing.T, s state.Store) {
 	}
 }
 
+func buildSecrets(t *testing.T, s state.Store) {
+	b := addBuild(t, s, state.Build{BuilderID: addBuilder(t, s, "b")})
+	for range 2 {
+		update(t, s, func(tx state.Tx) error {
+			return errors.Join(tx.AddBuildSecret(b.ID, "z"), tx.AddBuildSecret(b.ID, "a"))
+		})
+	}
+	for id, want := range map[int64][]string{b.ID: {"a", "z"}, 99: nil} {
+		got := read(t, s, func(tx state.ReadTx) ([]string, error) { return tx.BuildSecrets(id) })
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	}
+	if err := s.Update(t.Context(), func(tx state.Tx) error { return tx.AddBuildSecret(99, "a") }); err == nil {
+		t.Error("a secret of no build")
+	}
+}
+
 func generations(t *testing.T, s state.Store) {
 	gen := func(n byte) state.Generation {
 		return state.Generation{

@@ -38,6 +38,7 @@ func Exercise(t *testing.T, open func(t *testing.T) state.Store) {
 		{"rows of others", rowsOfOthers},
 		{"properties", properties},
 		{"the journal", journal},
+		{"the secrets of a build", buildSecrets},
 		{"generations", generations},
 		{"what is not there", missing},
 		{"a failed update leaves nothing", rollback},
