@@ -82,7 +82,13 @@ func (m *master) configure(config string) {
 // start runs the master and returns when it says that it is running.
 func (m *master) start() {
 	m.t.Helper()
-	cmd := exec.Command(binary, "start", "-v", m.dir)
+	m.launch(binary, "start")
+}
+
+// launch is start with a version of the program and one of its commands.
+func (m *master) launch(binary, command string) {
+	m.t.Helper()
+	cmd := exec.Command(binary, command, "-v", m.dir)
 	cmd.Stderr = m.log
 	out, err := cmd.StdoutPipe()
 	if err != nil {
