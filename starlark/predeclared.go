@@ -23,6 +23,8 @@ func (e *evaluation) predeclared() star.StringDict {
 		"env":       star.NewBuiltin("env", e.getenv),
 		"read_file": star.NewBuiltin("read_file", e.readFile),
 		"struct":    star.NewBuiltin("struct", starlarkstruct.Make),
+		"cmp":       star.NewBuiltin("cmp", compare),
+		"sorted":    star.NewBuiltin("sorted", sorted),
 		"json":      jsonModule(),
 		"math":      math.Module,
 		"path":      pathModule,

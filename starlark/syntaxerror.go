@@ -183,4 +183,6 @@ var pythonNames = map[string]string{
 	"CANCELLED":         "did you mean \"util.CANCELLED\"?",
 	"BuildmasterConfig": "assign it first: c = {}",
 	"c":                 "assign it first: c = {}",
+
+	"OpenStackLatentBuildSlave": "since Buildbot 0.9 its name is OpenStackLatentWorker: write worker.OpenStackLatentWorker(name, password, flavor, ...)",
 }

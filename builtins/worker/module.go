@@ -24,10 +24,12 @@ var Module = &spec.Module{
 		"RemoteSshWOLAction":     "it wakes a machine. " + byHand,
 		"RemoteSshWakeAction":    "it wakes a machine. " + byHand,
 		"MarathonLatentWorker":   "it runs workers in Marathon. " + byHand,
-		"OpenStackLatentWorker":  "it runs workers in OpenStack. " + byHand,
 		"UpcloudLatentWorker":    "it runs workers at UpCloud. " + byHand,
 	},
-	Old: map[string]string{"BuildSlave": "worker.Worker(name, password)"},
+	Old: map[string]string{
+		"BuildSlave":                "worker.Worker(name, password)",
+		"OpenStackLatentBuildSlave": "worker.OpenStackLatentWorker(name, password, flavor, ...)",
+	},
 }
 
 const byHand = "Until then start the worker yourself and use worker.Worker"

@@ -15,6 +15,13 @@ type Arguments interface {
 	Arguments() []any
 }
 
+// A Callback is a Renderable that may be a bare function.
+type Callback interface {
+	Renderable
+	// TakesPlace reports whether it is called with the [Arguments] of its place.
+	TakesPlace() bool
+}
+
 // Argument renders to one of the [Arguments] of its place, counted from 0: it lets a
 // function be called with just these.
 type Argument int

@@ -27,18 +27,20 @@ import (
 	"buildstar/builtins/worker"
 	"buildstar/config"
 	"buildstar/latent/docker"
+	"buildstar/latent/openstack"
 	"buildstar/latent/script"
 	"buildstar/starlark/call"
 	"buildstar/starlark/spec"
 )
 
-var modules = []*spec.Module{worker.Module.With(script.Worker, docker.Worker), steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module, reporters.Module}
+var modules = []*spec.Module{worker.Module.With(script.Worker, docker.Worker, openstack.Worker), steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module, reporters.Module}
 
 // required is how each class is called with nothing but what it needs.
 var required = map[string]map[string]string{
 	"worker.Worker":                    {"name": `"w"`, "password": `"p"`},
 	"worker.LocalWorker":               {"name": `"w"`},
 	"worker.DockerLatentWorker":        {"name": `"w"`, "password": `None`, "docker_host": `"unix:///s"`, "image": `"i"`, "dockerfile": `"FROM x"`},
+	"worker.OpenStackLatentWorker":     {"name": `"w"`, "password": `None`, "flavor": `"m1"`, "image": `"i"`, "os_username": `"u"`, "os_password": `"p"`, "os_auth_url": `"http://h/v3"`, "client_version": `"2.60"`, "os_cloud": `"c"`},
 	"worker.LatentWorker":              {"name": `"w"`, "password": `None`, "start_instance": `lambda ctx: "h"`, "stop_instance": `lambda ctx, handle, fast: None`, "is_compatible_with_build": `lambda ctx, handle, props: True`},
 	"util.InstanceCap":                 {"name": `"n"`, "max_instances": `3`},
 	"worker.Machine":                   {"name": `"m"`},
@@ -103,6 +105,10 @@ var values = map[string]string{
 	"worker.DockerLatentWorker.tls":                  `True`,
 	"worker.DockerLatentWorker.master_protocol":      `"msgpack_experimental_v7"`,
 	"worker.DockerLatentWorker.hostconfig":           `{"init": False}`,
+	"worker.OpenStackLatentWorker.os_auth_args":      `{"auth_url": "http://h"}`,
+	"worker.OpenStackLatentWorker.block_devices":     `[{"uuid": "u"}]`,
+	"worker.OpenStackLatentWorker.client_version":    `"2.61"`,
+	"worker.OpenStackLatentWorker.nova_args":         `{"description": "d"}`,
 	"worker.LatentWorker.start_instance":             `len`,
 	"worker.LatentWorker.stop_instance":              `len`,
 	"worker.LatentWorker.check_instance":             `lambda ctx, handle: (True, "")`,

@@ -190,6 +190,7 @@ func place(class, expr string) string {
 var reloadValues = map[string]string{
 	"worker.Worker.name":                            `"renamed"`,
 	"worker.DockerLatentWorker.name":                `"renamed"`,
+	"worker.OpenStackLatentWorker.name":             `"renamed"`,
 	"worker.LatentWorker.name":                      `"renamed"`,
 	"worker.LocalWorker.name":                       `"renamed"`,
 	"util.Project.name":                             `"renamed"`,

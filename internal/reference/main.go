@@ -18,13 +18,14 @@ import (
 	"buildstar/builtins/util"
 	"buildstar/builtins/worker"
 	"buildstar/latent/docker"
+	"buildstar/latent/openstack"
 	"buildstar/latent/script"
 	"buildstar/starlark"
 	"buildstar/starlark/spec"
 )
 
 // modules are the pages, in the order of the index.
-var modules = []*spec.Module{worker.Module.With(script.Worker, docker.Worker), steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module, reporters.Module}
+var modules = []*spec.Module{worker.Module.With(script.Worker, docker.Worker, openstack.Worker), steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module, reporters.Module}
 
 func main() {
 	pages, err := render(".")

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"buildstar/internal/openstacktest"
 )
 
 // A slow is a suite against a server that takes minutes to install or to start. make test
@@ -29,7 +31,23 @@ type slow struct {
 }
 
 // slows are those that there are.
-var slows = []slow{}
+var slows = []slow{
+	{
+		name: "openstack", pkgs: []string{"latent/openstack"}, with: []string{"internal/openstacktest", "latent/latenttest"},
+		needs: []need{{[]string{
+			"keystone", "glance-api", "placement-api", "nova-api", "nova-conductor", "nova-scheduler", "nova-compute", "nova-compute-kvm",
+			"neutron-server", "neutron-linuxbridge-agent", "cinder-api", "cinder-scheduler", "cinder-volume", "rabbitmq-server", "mariadb-server",
+			"uwsgi-plugin-python3", "bridge-utils", "iproute2", "curl",
+		}, []string{"sh", "-c", "command -v keystone-manage && command -v nova-compute && command -v cinder-volume && command -v mariadbd && command -v neutron-server"}}},
+		start: func() (env []string, stop func() error, err error) {
+			s, err := openstacktest.Start()
+			if err != nil {
+				return nil, nil, err
+			}
+			return []string{openstacktest.Variable + "=" + s.AuthURL}, s.Stop, nil
+		},
+	},
+}
 
 // passed is the file that says with what content the suite passed.
 func (s slow) passed() string { return filepath.Join(s.pkgs[0], "testdata", "passed") }

@@ -44,6 +44,10 @@ func (s scope) value(v any) star.Value {
 		return &object{s, v, nil}
 	case prop.Method:
 		return s.method("method", v)
+	case []any: // of which any may be an object
+		l := star.NewList(s.tuple(v))
+		l.Freeze()
+		return l
 	}
 	out := spec.Star(v)
 	out.Freeze()

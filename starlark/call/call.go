@@ -62,7 +62,11 @@ func (f *function) String() string {
 	return "function " + f.Callable.Name()
 }
 
-// Render calls the function and renders what it returns.
+// TakesPlace implements prop.Callback.
+func (f *function) TakesPlace() bool { return f.First == spec.FirstContext }
+
+// Render calls the function and renders what it returns. An object that it was called with
+// is returned as it came.
 func (f *function) Render(ctx context.Context, p prop.Props) (any, error) {
 	args, kwargs, err := f.arguments(ctx, p)
 	if err != nil {
@@ -129,6 +133,9 @@ func (f *function) call(ctx context.Context, p prop.Props, args []any, kwargs ma
 	v, err := star.Call(thread, f.Callable, s.tuple(args), s.pairs(kwargs))
 	if err != nil {
 		return nil, f.failure(ctx, err)
+	}
+	if o, ok := v.(*object); ok && o.props == nil {
+		return o.of, nil
 	}
 	r, err := env.Value(v)
 	if err != nil {
