@@ -101,6 +101,13 @@ func (r *rest) Make(c *spec.Call) any {
 	return nil
 }
 
+// turned had its arguments in another order once: a, v, b.
+type turned struct {
+	A string `star:"a"`
+	B string `star:"b,optional"`
+	V *thing `star:"v,optional"`
+}
+
 var module = &spec.Module{
 	Name: "m",
 	Classes: []*spec.Class{
@@ -110,6 +117,7 @@ var module = &spec.Module{
 		{Module: "m", Name: "Property", New: func() any { return &property{} },
 			Binary: func(op string, x, y prop.Renderable) (prop.Renderable, error) { return prop.Operate(op, x, y) }},
 		{Module: "m", Name: "Rest", New: func() any { return &rest{} }},
+		{Module: "m", Name: "Turned", New: func() any { return &turned{} }, Former: &spec.Former{Names: []string{"a", "v", "b"}, Mark: "v", Class: "m.Thing"}},
 	},
 	Values:      map[string]star.Value{"ONE": star.MakeInt(1)},
 	Unsupported: map[string]string{"Later": "wait"},
@@ -309,6 +317,35 @@ func TestPositions(t *testing.T) {
 	want := prop.Pos{File: "x.star", Line: 1, Col: 6}
 	if last.Where != want || v.(*spec.Object).Pos() != want {
 		t.Errorf("places: %v, %v", last.Where, v.(*spec.Object).Pos())
+	}
+}
+
+func TestFormer(t *testing.T) {
+	for src, want := range map[string]string{
+		`m.Turned("x", "y", m.Thing("t"))`: "x y t", `m.Turned("x", b = "y", v = m.Thing("t"))`: "x y t", `m.Turned("x")`: "x  ",
+		`m.Turned("x", m.Thing("t"), "y")`: "x y t", `m.Turned("x", m.Thing("t"), b = "y")`: "x y t", `m.Turned("x", m.Thing("t"))`: "x  t",
+	} {
+		v, _, err := eval(t, src, false)
+		if err != nil {
+			t.Errorf("%s: %v", src, err)
+			continue
+		}
+		got := v.(*spec.Object).Value.(*turned)
+		name := ""
+		if got.V != nil {
+			name = got.V.name
+		}
+		if s := got.A + " " + got.B + " " + name; s != want {
+			t.Errorf("%s: %s, want %s", src, s, want)
+		}
+	}
+	for src, want := range map[string]string{
+		`m.Turned("x", m.Thing("t"), "y", b = "z")`: "given twice", `m.Turned("x", m.Thing("t"), v = m.Thing("u"))`: "given twice",
+		`m.Turned("x", m.Property("t"), "y")`: "b: want string",
+	} {
+		if _, _, err := eval(t, src, false); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", src, err)
+		}
 	}
 }
 

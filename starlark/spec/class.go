@@ -23,6 +23,8 @@ type Class struct {
 	Renamed map[string]string
 	// Old are names of parameters in Buildbot 0.8, with those that they have now.
 	Old map[string]string
+	// Former is another order of the arguments by position, or nil.
+	Former *Former
 	// Methods are what can be called on the value: factory.addStep(s).
 	Methods []Method
 	// Attrs are attributes that are computed, by name. They win over the parameters,
@@ -43,6 +45,33 @@ type Class struct {
 	plan    *plan
 	builtin *builtin
 	methods map[string]*method
+}
+
+// Former is the order that the arguments of a class had in an older Buildbot. It is meant
+// where one of them is a value of a class that the order of today has no place for.
+type Former struct {
+	Names []string // of the parameters, in that order
+	Mark  string   // the name of the one that tells
+	Class string   // what its value is of: util.Connection
+}
+
+// byName gives arguments that are in the former order their names.
+func (f *Former) byName(args star.Tuple, kwargs []star.Tuple) (star.Tuple, []star.Tuple) {
+	if f == nil {
+		return args, kwargs
+	}
+	at := slices.Index(f.Names, f.Mark)
+	if len(args) <= at || len(args) > len(f.Names) {
+		return args, kwargs
+	}
+	if v, ok := args[at].(interface{ Class() *Class }); !ok || v.Class() == nil || v.Class().Full() != f.Class {
+		return args, kwargs
+	}
+	var named []star.Tuple
+	for i, v := range args[at:] {
+		named = append(named, star.Tuple{star.String(f.Names[at+i]), v})
+	}
+	return args[:at], append(named, kwargs...)
 }
 
 // Full returns the name as users write it: worker.LocalWorker.

@@ -28,6 +28,7 @@ func (f *builtin) Hash() (uint32, error) { return star.String(f.class.Full()).Ha
 func (f *builtin) CallInternal(thread *star.Thread, args star.Tuple, kwargs []star.Tuple) (star.Value, error) {
 	c := f.class
 	params := c.New()
+	args, kwargs = c.Former.byName(args, kwargs)
 	b := newBinding(thread, c.full, c.plan, args, kwargs)
 	b.renamed, b.old = c.Renamed, c.Old
 	dst := reflect.ValueOf(params).Elem()
