@@ -32,6 +32,7 @@ type slow struct {
 
 // slows are those that there are.
 var slows = []slow{
+	libvirt,
 	{
 		name: "openstack", pkgs: []string{"latent/openstack"}, with: []string{"internal/openstacktest", "latent/latenttest"},
 		needs: []need{{[]string{
