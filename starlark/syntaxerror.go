@@ -150,6 +150,8 @@ var pythonNames = map[string]string{
 	"os":                `use env("NAME") for os.environ and path.join(...) for os.path.join`,
 	"sys":               "Starlark has no sys",
 	"BuildSlave":        "since Buildbot 0.9 its name is Worker: write worker.Worker(name, password)",
+	"LibVirtSlave":      "since Buildbot 0.9 its name is LibVirtWorker: write worker.LibVirtWorker(name, password, util.Connection(uri), hd_image, base_image)",
+	"Connection":        "write util.Connection(uri)",
 	"buildslave":        "since Buildbot 0.9 its name is worker: write worker.Worker(name, password)",
 	"open":              "use read_file(path)",
 	"isinstance":        `compare type(x) with "string", "int", "list" or "dict"`,

@@ -14,6 +14,7 @@ import (
 	"buildstar/config"
 	"buildstar/internal/evalcase"
 	"buildstar/latent/docker"
+	"buildstar/latent/libvirt"
 	"buildstar/latent/openstack"
 	"buildstar/latent/script"
 	"buildstar/starlark"
@@ -22,7 +23,7 @@ import (
 )
 
 var options = starlark.Options{
-	Modules:  []*spec.Module{worker.Module.With(script.Worker, docker.Worker, openstack.Worker), steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module, reporters.Module},
+	Modules:  []*spec.Module{worker.Module.With(script.Worker, docker.Worker, openstack.Worker, libvirt.Worker), steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module, reporters.Module},
 	Function: call.Renderable,
 	Timeout:  5 * time.Minute,
 }

@@ -29,6 +29,7 @@ var Module = &spec.Module{
 	Old: map[string]string{
 		"BuildSlave":                "worker.Worker(name, password)",
 		"OpenStackLatentBuildSlave": "worker.OpenStackLatentWorker(name, password, flavor, ...)",
+		"LibVirtSlave":              "worker.LibVirtWorker(name, password, util.Connection(uri), hd_image, base_image)",
 	},
 }
 

@@ -27,13 +27,14 @@ import (
 	"buildstar/builtins/worker"
 	"buildstar/config"
 	"buildstar/latent/docker"
+	"buildstar/latent/libvirt"
 	"buildstar/latent/openstack"
 	"buildstar/latent/script"
 	"buildstar/starlark/call"
 	"buildstar/starlark/spec"
 )
 
-var modules = []*spec.Module{worker.Module.With(script.Worker, docker.Worker, openstack.Worker), steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module, reporters.Module}
+var modules = []*spec.Module{worker.Module.With(script.Worker, docker.Worker, openstack.Worker, libvirt.Worker), steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module, reporters.Module}
 
 // required is how each class is called with nothing but what it needs.
 var required = map[string]map[string]string{
@@ -41,8 +42,10 @@ var required = map[string]map[string]string{
 	"worker.LocalWorker":               {"name": `"w"`},
 	"worker.DockerLatentWorker":        {"name": `"w"`, "password": `None`, "docker_host": `"unix:///s"`, "image": `"i"`, "dockerfile": `"FROM x"`},
 	"worker.OpenStackLatentWorker":     {"name": `"w"`, "password": `None`, "flavor": `"m1"`, "image": `"i"`, "os_username": `"u"`, "os_password": `"p"`, "os_auth_url": `"http://h/v3"`, "client_version": `"2.60"`, "os_cloud": `"c"`},
+	"worker.LibVirtWorker":             {"name": `"w"`, "password": `None`, "base_image": `"/b"`},
 	"worker.LatentWorker":              {"name": `"w"`, "password": `None`, "start_instance": `lambda ctx: "h"`, "stop_instance": `lambda ctx, handle, fast: None`, "is_compatible_with_build": `lambda ctx, handle, props: True`},
 	"util.InstanceCap":                 {"name": `"n"`, "max_instances": `3`},
+	"util.Connection":                  {"uri": `"qemu:///system"`},
 	"worker.Machine":                   {"name": `"m"`},
 	"secrets.SecretInAFile":            {"dirname": `"secrets"`},
 	"reporters.MailNotifier":           {"fromaddr": `"ci@example.com"`, "smtpUser": `"u"`, "smtpPassword": `"p"`},
@@ -109,6 +112,9 @@ var values = map[string]string{
 	"worker.OpenStackLatentWorker.block_devices":     `[{"uuid": "u"}]`,
 	"worker.OpenStackLatentWorker.client_version":    `"2.61"`,
 	"worker.OpenStackLatentWorker.nova_args":         `{"description": "d"}`,
+	"worker.LibVirtWorker.xml":                       `"<domain/>"`,
+	"util.Connection.uri":                            `"qemu:///session"`,
+	"worker.LibVirtWorker.uri":                       `"qemu:///session"`,
 	"worker.LatentWorker.start_instance":             `len`,
 	"worker.LatentWorker.stop_instance":              `len`,
 	"worker.LatentWorker.check_instance":             `lambda ctx, handle: (True, "")`,

@@ -160,6 +160,8 @@ func place(class, expr string) string {
 		return configure(map[string]string{"factory": expr})
 	case name == "Project":
 		return configure(map[string]string{"project": expr})
+	case name == "Connection":
+		return place("worker.LibVirtWorker", `worker.LibVirtWorker("w", None, `+expr+`)`)
 	case name == "InstanceCap":
 		return place("worker.LatentWorker", `worker.LatentWorker("w", None, start_instance = lambda ctx: "h", stop_instance = lambda ctx, handle, fast: None, caps = [`+expr+`])`)
 	case name == "MasterLock" || name == "WorkerLock":
@@ -192,6 +194,7 @@ var reloadValues = map[string]string{
 	"worker.DockerLatentWorker.name":                `"renamed"`,
 	"worker.OpenStackLatentWorker.name":             `"renamed"`,
 	"worker.LatentWorker.name":                      `"renamed"`,
+	"worker.LibVirtWorker.name":                     `"renamed"`,
 	"worker.LocalWorker.name":                       `"renamed"`,
 	"util.Project.name":                             `"renamed"`,
 	"util.BuilderConfig.name":                       `"renamed"`,

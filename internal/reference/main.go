@@ -18,6 +18,7 @@ import (
 	"buildstar/builtins/util"
 	"buildstar/builtins/worker"
 	"buildstar/latent/docker"
+	"buildstar/latent/libvirt"
 	"buildstar/latent/openstack"
 	"buildstar/latent/script"
 	"buildstar/starlark"
@@ -25,7 +26,7 @@ import (
 )
 
 // modules are the pages, in the order of the index.
-var modules = []*spec.Module{worker.Module.With(script.Worker, docker.Worker, openstack.Worker), steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module, reporters.Module}
+var modules = []*spec.Module{worker.Module.With(script.Worker, docker.Worker, openstack.Worker, libvirt.Worker), steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module, reporters.Module}
 
 func main() {
 	pages, err := render(".")
