@@ -104,7 +104,7 @@ func (m *Master) commit(p prepared) Reloaded {
 	m.locals.configure(next.snapshot)
 	m.doors.commit(p.doors)
 	p.parts.commit()
-	m.missing.look()
+	m.missing.configured()
 	m.schedulers.start(next)
 	m.sources.configure(next.snapshot)
 	done := Reloaded{Generation: next.generation, Diff: diff}

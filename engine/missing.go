@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"buildstar/config"
@@ -17,11 +18,19 @@ import (
 // the transaction that puts the mail into the outbox. So a restart neither loses nor
 // doubles one.
 type missing struct {
-	m    *Master
-	wake chan struct{} // the configuration changed, or there is mail
+	m     *Master
+	wake  chan struct{} // the configuration changed, or there is mail
+	hurry atomic.Bool   // what waits for its next try is tried at once
 }
 
 func newMissing(m *Master) *missing { return &missing{m: m, wake: make(chan struct{}, 1)} }
+
+// configured tries again what could not be sent: the mail server may be another one, or
+// somebody has seen to it.
+func (n *missing) configured() {
+	n.hurry.Store(true)
+	n.look()
+}
 
 // look makes run look again.
 func (n *missing) look() {
@@ -212,8 +221,9 @@ func (n *missing) deliver(ctx context.Context, next state.Time) (state.Time, err
 	if err != nil {
 		return next, err
 	}
+	hurry := n.hurry.Swap(false)
 	for _, l := range outbox {
-		if l.Next <= state.Now() {
+		if hurry || l.Next <= state.Now() {
 			if err := n.attempt(ctx, &l); err != nil {
 				return next, err
 			}
@@ -237,17 +247,18 @@ func (n *missing) attempt(ctx context.Context, l *letter) error {
 		return ctx.Err()
 	}
 	l.Attempts++
+	log := n.m.log.With("worker", l.Worker, "to", l.To)
 	switch age := time.Since(l.Since.Time()); {
 	case err == nil:
 		l.Next = 0
-		n.m.log.Info("mail about a worker sent", "worker", l.Worker, "to", l.To)
+		defer log.Info("mail about a worker sent") // and known to be: it is not sent again
 	case age > mailLife:
 		l.Next = 0
-		n.m.log.Error("mail about a worker was given up", "worker", l.Worker, "to", l.To, "attempts", l.Attempts, "error", err)
+		log.Error("mail about a worker was given up", "attempts", l.Attempts, "error", err)
 	default:
 		wait := n.m.o.MailBackoff(l.Attempts)
 		l.Next = state.At(time.Now().Add(wait))
-		n.m.log.Warn("mail about a worker was not sent", "worker", l.Worker, "to", l.To, "again_in", wait, "error", err)
+		defer log.Warn("mail about a worker was not sent", "again_in", wait, "error", err)
 	}
 	return n.m.o.Store.Update(context.WithoutCancel(ctx), func(tx state.Tx) error {
 		var outbox []letter

@@ -33,17 +33,30 @@ type Server struct {
 	mu      sync.Mutex
 	refusal error
 	refused chan struct{}
+	hold    *hold // mails wait for its end; nil: they do not
+	held    chan struct{}
 }
 
 // Start starts a server on loopback. With a configuration it offers STARTTLS, and
 // secure makes it begin with TLS.
 func Start(t testing.TB, config *tls.Config, secure bool) *Server {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return StartAt(t, 0, config, secure)
+}
+
+// StartAt is Start at a port.
+func StartAt(t testing.TB, port int, config *tls.Config, secure bool) *Server {
+	t.Helper()
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{Port: l.Addr().(*net.TCPAddr).Port, mails: make(chan Mail, 100), refused: make(chan struct{}, 100)}
+	return serve(t, l, config, secure)
+}
+
+func serve(t testing.TB, l net.Listener, config *tls.Config, secure bool) *Server {
+	t.Helper()
+	s := &Server{Port: l.Addr().(*net.TCPAddr).Port, mails: make(chan Mail, 100), refused: make(chan struct{}, 100), held: make(chan struct{}, 100)}
 	server := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &session{s: s}, nil }))
 	server.Domain, server.TLSConfig = "localhost", config
 	server.ErrorLog = quiet{}
@@ -71,6 +84,38 @@ func (s *Server) Refuse(why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refusal = why
+}
+
+// hold is a time in which mails get no answer.
+type hold struct {
+	ended  chan struct{}
+	answer error // to those that waited
+}
+
+// Hold makes the server read mails and not answer, until release is called: those that
+// waited are refused with its error, or taken if that is nil.
+func (s *Server) Hold() (release func(answer error)) {
+	h := &hold{ended: make(chan struct{})}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hold = h
+	return func(answer error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.hold = nil
+		h.answer = answer
+		close(h.ended)
+	}
+}
+
+// Held waits until a mail waits for its answer.
+func (s *Server) Held(t testing.TB) {
+	t.Helper()
+	select {
+	case <-s.held:
+	case <-time.After(patience):
+		t.Fatal("no mail came that could wait")
+	}
 }
 
 const patience = 20 * time.Second
@@ -133,8 +178,15 @@ func (x *session) Data(r io.Reader) error {
 		return err
 	}
 	x.s.mu.Lock()
-	refusal := x.s.refusal
+	refusal, hold := x.s.refusal, x.s.hold
 	x.s.mu.Unlock()
+	if hold != nil {
+		x.s.held <- struct{}{}
+		<-hold.ended
+		if hold.answer != nil {
+			return hold.answer
+		}
+	}
 	if refusal != nil {
 		x.s.refused <- struct{}{}
 		return refusal
