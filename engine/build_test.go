@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -293,7 +294,7 @@ func TestPropertyOrder(t *testing.T) {
 		"scheduler": {Value: "force", Source: "Scheduler"}, "late": {Value: "from the step", Source: "set"},
 	}
 	for name, p := range want {
-		if got[name] != p {
+		if !reflect.DeepEqual(got[name], p) {
 			t.Errorf("%s: got %v, want %v", name, got[name], p)
 		}
 	}

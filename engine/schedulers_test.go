@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"reflect"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -105,7 +106,7 @@ func TestSchedulerFollowsChanges(t *testing.T) {
 		"scheduler": {Value: "s", Source: "Scheduler"}, "branch": {Value: "main", Source: "Build"},
 		"both": {Value: "scheduler", Source: "Scheduler"}, "own": {Value: "change", Source: "Change"},
 	} {
-		if p[name] != want {
+		if !reflect.DeepEqual(p[name], want) {
 			t.Errorf("property %s: %v", name, p[name])
 		}
 	}

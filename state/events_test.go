@@ -140,8 +140,9 @@ func TestNulls(t *testing.T) {
 			string(Change{ID: 2, Author: "a", When: 1999, ReceivedAt: 5000, SourceStamp: SourceStamp{ID: 3}}.AppendJSON(nil))},
 		{`{"changeid":2,"author":"a","committer":"x","branch":"x","category":"x","codebase":"c","comments":"d","files":["f"],"parent_changeids":[1],"project":"p","properties":{"a":[1,"s"]},"repository":"r","revision":"x","revlink":"x","when_timestamp":1,"sourcestamp":{"ssid":3,"branch":null,"revision":null,"project":"","repository":"","codebase":"","created_at":null,"patch":null}}`,
 			string(Change{ID: 2, Author: "a", Committer: &text, Branch: &text, Category: &text, Codebase: "c", Comments: "d", Files: []string{"f"}, ParentIDs: []int64{1}, Project: "p",
-				Properties: Properties{"a": {int64(1), "s"}}, Repository: "r", Revision: &text, RevLink: &text, When: 1000, SourceStamp: SourceStamp{ID: 3}}.AppendJSON(nil))},
-		{`{"a":[1.0,"s"],"b":[null,""]}`, string(Properties{"b": {}, "a": {1.0, "s"}}.AppendJSON(nil))},
+				Properties: Properties{"a": {Value: int64(1), Source: "s"}}, Repository: "r", Revision: &text, RevLink: &text, When: 1000, SourceStamp: SourceStamp{ID: 3}}.AppendJSON(nil))},
+		{`{"a":[1.0,"s"],"b":[null,""]}`, string(Properties{"b": {}, "a": {Value: 1.0, Source: "s", Secrets: []string{"x"}}}.AppendJSON(nil))},
+		{`{"a":[1.0,"s",["x","y"]],"b":[null,""]}`, string(Properties{"b": {}, "a": {Value: 1.0, Source: "s", Secrets: []string{"x", "y"}}}.AppendKept(nil))},
 		{`[{"name":"n","url":"u"}]`, string(AppendURLs(nil, []URL{{"n", "u"}}))},
 	}
 	for _, tt := range tests {
@@ -176,6 +177,7 @@ func FuzzAppendString(f *testing.F) {
 
 func FuzzProperty(f *testing.F) {
 	f.Add(`[1,"a"]`)
+	f.Add(`["<x>","a",["x"]]`)
 	f.Add(`[{"a":[1.0,1e400,true,null,18446744073709551615]},"s"]`)
 	f.Fuzz(func(t *testing.T, data string) {
 		var p, again Property

@@ -292,16 +292,30 @@ func (p Property) AppendJSON(dst []byte) []byte {
 }
 
 // AppendJSON appends an object of [value, source] by name, sorted; {} for none.
-func (p Properties) AppendJSON(dst []byte) []byte {
+func (p Properties) AppendJSON(dst []byte) []byte { return p.appendEach(dst, Property.AppendJSON) }
+
+// AppendKept appends an object of what is kept of each, by name, sorted; {} for none.
+func (p Properties) AppendKept(dst []byte) []byte { return p.appendEach(dst, Property.appendKept) }
+
+func (p Properties) appendEach(dst []byte, one func(Property, []byte) []byte) []byte {
 	dst = append(dst, '{')
 	for i, name := range slices.Sorted(maps.Keys(p)) {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
 		dst = append(AppendString(dst, name), ':')
-		dst = p[name].AppendJSON(dst)
+		dst = one(p[name], dst)
 	}
 	return append(dst, '}')
+}
+
+// appendKept appends [value, source], or [value, source, secrets] if there are any.
+func (p Property) appendKept(dst []byte) []byte {
+	dst = p.AppendJSON(dst)
+	if len(p.Secrets) == 0 {
+		return dst
+	}
+	return append(appendStrings(append(dst[:len(dst)-1], ','), p.Secrets), ']')
 }
 
 func (m Master) MarshalJSON() ([]byte, error)       { return m.AppendJSON(nil), nil }
@@ -317,5 +331,5 @@ func (r BuildRequest) MarshalJSON() ([]byte, error) { return r.AppendJSON(nil), 
 func (b Build) MarshalJSON() ([]byte, error)        { return b.AppendJSON(nil), nil }
 func (s Step) MarshalJSON() ([]byte, error)         { return s.AppendJSON(nil), nil }
 func (l Log) MarshalJSON() ([]byte, error)          { return l.AppendJSON(nil), nil }
-func (p Property) MarshalJSON() ([]byte, error)     { return p.AppendJSON(nil), nil }
-func (p Properties) MarshalJSON() ([]byte, error)   { return p.AppendJSON(nil), nil }
+func (p Property) MarshalJSON() ([]byte, error)     { return p.appendKept(nil), nil }
+func (p Properties) MarshalJSON() ([]byte, error)   { return p.AppendKept(nil), nil }

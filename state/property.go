@@ -21,14 +21,25 @@ func unmarshalProperty(data []byte, p *Property) error {
 }
 
 func fromPair(pair []any) (Property, error) {
-	if len(pair) != 2 {
+	if len(pair) != 2 && len(pair) != 3 {
 		return Property{}, fmt.Errorf("property: want [value, source], got %d elements", len(pair))
 	}
 	source, ok := pair[1].(string)
 	if !ok {
 		return Property{}, fmt.Errorf("property: source is %T", pair[1])
 	}
-	return Property{Value: Plain(pair[0]), Source: source}, nil
+	p := Property{Value: Plain(pair[0]), Source: source}
+	if len(pair) == 3 {
+		names, _ := pair[2].([]any)
+		for _, v := range names {
+			name, ok := v.(string)
+			if !ok {
+				return Property{}, fmt.Errorf("property: the name of a secret is %T", v)
+			}
+			p.Secrets = append(p.Secrets, name)
+		}
+	}
+	return p, nil
 }
 
 // UnmarshalJSON reads an object of [value, source] by name; it takes one pass, where a

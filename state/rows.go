@@ -48,13 +48,18 @@ func (t *Time) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Property is a property with the label of who set it; JSON [value, source].
+// Property is a property with the label of who set it. REST shows [value, source]; what
+// encoding/json writes and reads, and the database keeps, is [value, source, secrets] if
+// there are any.
 type Property struct {
 	Value  any
 	Source string
+	// Secrets are the names of secrets that the value holds: in their places stands <NAME>.
+	// Who builds puts them back in. Only builds make such properties.
+	Secrets []string
 }
 
-// UnmarshalJSON reads [value, source]; integers become int64.
+// UnmarshalJSON reads [value, source] or [value, source, secrets]; integers become int64.
 func (p *Property) UnmarshalJSON(data []byte) error { return unmarshalProperty(data, p) }
 
 // Properties is a set of properties by name.

@@ -48,6 +48,7 @@ const minFragment = 8
 type mask struct {
 	mu    sync.Mutex
 	known map[string]string // what to hide -> what stands there instead
+	texts map[string]string // the secrets themselves, by name
 	now   atomic.Pointer[strings.Replacer]
 }
 
@@ -58,7 +59,10 @@ func (m *mask) add(name, text string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.known == nil {
-		m.known = map[string]string{}
+		m.known, m.texts = map[string]string{}, map[string]string{}
+	}
+	if len(strings.TrimSpace(text)) >= minSecret {
+		m.texts[name] = text
 	}
 	before := len(m.known)
 	label := label(name)
@@ -130,23 +134,7 @@ func (m *mask) value(v any) any {
 	if m.now.Load() == nil {
 		return v
 	}
-	switch v := v.(type) {
-	case string:
-		return m.text(v)
-	case []any:
-		out := make([]any, len(v))
-		for i, e := range v {
-			out[i] = m.value(e)
-		}
-		return out
-	case map[string]any:
-		out := make(map[string]any, len(v))
-		for k, e := range v {
-			out[m.text(k)] = m.value(e)
-		}
-		return out
-	}
-	return v
+	return eachText(v, m.text)
 }
 
 // properties returns what is kept of properties.
@@ -156,7 +144,7 @@ func (m *mask) properties(set state.Properties) state.Properties {
 	}
 	out := make(state.Properties, len(set))
 	for name, p := range set {
-		out[name] = state.Property{Value: m.value(p.Value), Source: p.Source}
+		out[name] = m.property(p)
 	}
 	return out
 }

@@ -161,6 +161,9 @@ func (t *Table) learn(facts map[string]any) {
 }
 
 func (t *Table) fillIn(ctx context.Context, o *Order, info conn.WorkerInfo, early bool) error {
+	if err := t.reveal(ctx); err != nil {
+		return err
+	}
 	own := make(map[string]any, 8)
 	if o.Row.Number != 0 {
 		own["buildnumber"] = o.Row.Number

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"buildstar/config"
@@ -53,12 +55,33 @@ type TriggeredRequest struct {
 	Builds  []state.Build // oldest first
 }
 
-// Trigger asks schedulers for builds; see [Triggers].
+// Trigger asks schedulers for builds; see [Triggers]. Secrets in the properties are given
+// by name; elsewhere they are hidden.
 func (r *Running) Trigger(ctx context.Context, asks []Trigger) ([]int64, error) {
 	if r.b.o.Triggers == nil {
 		return nil, errors.New("trigger builds: there is nothing that could do it")
 	}
-	return r.b.o.Triggers.Trigger(ctx, Origin{r.BuildID(), r.StepNumber()}, asks)
+	without := make([]Trigger, len(asks))
+	for i, ask := range asks {
+		without[i] = r.b.props.mask.trigger(ask)
+	}
+	return r.b.o.Triggers.Trigger(ctx, Origin{r.BuildID(), r.StepNumber()}, without)
+}
+
+// trigger returns what others get to know of what a step asks for.
+func (m *mask) trigger(ask Trigger) Trigger {
+	ask.Properties, ask.Relationship = m.properties(ask.Properties), m.text(ask.Relationship)
+	ask.Stamps = slices.Clone(ask.Stamps)
+	for i, stamp := range ask.Stamps {
+		ask.Stamps[i] = maps.Clone(stamp)
+		for name, v := range stamp {
+			if v != nil {
+				text := m.text(*v)
+				ask.Stamps[i][name] = &text
+			}
+		}
+	}
+	return ask
 }
 
 // Triggered reads what became of buildsets; unknown ids are left out.

@@ -18,7 +18,7 @@ func (t *tx) AddBuild(b state.Build) (state.Build, error) {
 	b.ID, err = t.c.insert(`INSERT INTO builds (number, builder_id, request_id, worker_id, started_at, complete_at, complete, locks_duration, state_string, results, generation, stop_reason, epoch, worker_life, locked, properties)
 		VALUES (?,?,?,?,?,0,0,?,?,?,?,?,?,?,?,?)`,
 		b.Number, b.BuilderID, b.RequestID, b.WorkerID, int64(b.StartedAt), b.LocksDuration, b.StateString, int64(b.Results), b.Generation, b.StopReason, b.Epoch, b.WorkerLife, b.Locked,
-		string(b.Properties.AppendJSON(nil)))
+		string(b.Properties.AppendKept(nil)))
 	if err != nil {
 		return b, fmt.Errorf("add build of builder %d: %w", b.BuilderID, explain(err))
 	}
@@ -59,7 +59,7 @@ func (t *tx) SetProperties(buildID int64, set state.Properties) error {
 	if len(changed) == 0 {
 		return nil
 	}
-	if err := t.change("properties of build", buildID, "UPDATE builds SET properties=? WHERE id=?", string(props.AppendJSON(nil)), buildID); err != nil {
+	if err := t.change("properties of build", buildID, "UPDATE builds SET properties=? WHERE id=?", string(props.AppendKept(nil)), buildID); err != nil {
 		return err
 	}
 	t.record(state.PropertiesEvent(buildID, changed))

@@ -28,7 +28,7 @@ func stampDigest(s state.SourceStamp) []byte {
 // SUCCESS.
 func (t *tx) AddBuildset(bs state.Buildset, requests []state.BuildRequest) (int64, []int64, error) {
 	bs.Complete, bs.CompleteAt, bs.Results = false, 0, config.Unfinished
-	props := string(bs.Properties.AppendJSON(nil))
+	props := string(bs.Properties.AppendKept(nil))
 	var err error
 	bs.ID, err = t.c.insert(`INSERT INTO buildsets (external_id, reason, scheduler, submitted_at, complete, complete_at, results, parent_build_id, parent_step, parent_seq, parent_relationship, rebuilt_build_id, properties)
 		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)`,
