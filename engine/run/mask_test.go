@@ -1,6 +1,8 @@
 package run
 
 import (
+	"context"
+	"errors"
 	"reflect"
 	"testing"
 
@@ -46,7 +48,7 @@ func TestMaskRows(t *testing.T) {
 		t.Errorf("got %+v", step)
 	}
 	set := state.Properties{"a": {Value: []any{"x hunter2", map[string]any{"hunter2": "hunter2", "n": int64(1)}}, Source: "s"}}
-	want := state.Properties{"a": {Value: []any{"x <pw>", map[string]any{"<pw>": "<pw>", "n": int64(1)}}, Source: "s"}}
+	want := state.Properties{"a": {Value: []any{"x <pw>", map[string]any{"<pw>": "<pw>", "n": int64(1)}}, Source: "s", Secrets: []string{"pw"}}}
 	if got := m.properties(set); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v", got)
 	}
@@ -55,5 +57,57 @@ func TestMaskRows(t *testing.T) {
 	}
 	if b := m.build(state.Build{StateString: "hunter2", StopReason: "hunter2"}); b.StateString != "<pw>" || b.StopReason != "<pw>" {
 		t.Errorf("got %+v", b)
+	}
+}
+
+// What is kept of a property has the names of its secrets, so that it can be made whole; or
+// not, and then it says nothing of them either.
+func TestMaskProperty(t *testing.T) {
+	secrets := map[string]string{
+		"pw": "hunter2", "more": "hunter2 and more", "key": "-----BEGIN-----\nAAAABBBBCCCC\n-----END-----\n", "quoted": `a "b"`, "tiny": "ab",
+	}
+	var m mask
+	for name, text := range secrets {
+		m.add(name, text)
+	}
+	tests := []struct {
+		value, kept any
+		names       []string
+	}{
+		{"nothing", "nothing", nil},
+		{int64(1), int64(1), nil},
+		{"ab", "ab", nil},
+		{"is hunter2!", "is <pw>!", []string{"pw"}},
+		{"hunter2 and more hunter2", "<more> <pw>", []string{"more", "pw"}},
+		{[]any{"x", map[string]any{"hunter2": true, "k": secrets["key"]}}, []any{"x", map[string]any{"<pw>": true, "k": "<key>"}}, []string{"key", "pw"}},
+		{`a "b"`, "<quoted>", []string{"quoted"}},
+		{`a \"b\"`, "<quoted>", nil}, // in another form
+		{`hunter2 aHVudGVyMg==`, "<pw> <pw>", nil},
+		{"hunter2 and not <pw>", "<pw> and not <pw>", nil}, // which cannot be told apart
+	}
+	for _, tt := range tests {
+		p := state.Property{Value: tt.value, Source: "s"}
+		got := m.property(p)
+		if want := (state.Property{Value: tt.kept, Source: "s", Secrets: tt.names}); !reflect.DeepEqual(got, want) {
+			t.Errorf("%v: got %+v, want %+v", tt.value, got, want)
+		}
+		if again := m.property(got); len(tt.names) > 0 && !reflect.DeepEqual(again, got) {
+			t.Errorf("%v: kept twice it is %+v", tt.value, again)
+		}
+		table := &Table{set: state.Properties{"p": got}, secret: func(_ context.Context, name string) (string, error) { return secrets[name], nil }}
+		if err := table.reveal(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		whole := state.Property{Value: tt.kept, Source: "s"}
+		if len(tt.names) > 0 {
+			whole = p
+		}
+		if got := table.All()["p"]; !reflect.DeepEqual(got, whole) {
+			t.Errorf("%v: revealed it is %+v", tt.value, got)
+		}
+	}
+	gone := &Table{set: state.Properties{"p": {Value: "<pw>", Secrets: []string{"pw"}}}, secret: func(context.Context, string) (string, error) { return "", errors.New("gone") }}
+	if err := gone.reveal(t.Context()); err == nil || err.Error() != `property "p": gone` {
+		t.Errorf("a secret that is gone: %v", err)
 	}
 }

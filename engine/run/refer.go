@@ -86,18 +86,6 @@ func eachText(v any, fn func(string) string) any {
 	return v
 }
 
-// contains reports whether a property value has a text in it.
-func contains(v any, text string) (found bool) {
-	eachText(v, func(s string) string {
-		found = found || strings.Contains(s, text)
-		return s
-	})
-	return found
-}
-
-// label stands in the place of a secret.
-func label(name string) string { return "<" + name + ">" }
-
 // reveal puts secrets back into the properties that were kept without them.
 func (t *Table) reveal(ctx context.Context) error {
 	for name, p := range t.All() {

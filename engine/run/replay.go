@@ -51,8 +51,8 @@ func (b *Build) Reclaim(ctx context.Context) error {
 	return nil
 }
 
-// remember asks for the secrets again that the build knew, so that they are hidden. What is
-// kept of its properties is without them, so one that held a secret is lost.
+// remember asks for the secrets again that the build knew, so that they are hidden, and puts
+// them back into its properties. One that held a secret in another form is lost.
 func (b *Build) remember(ctx context.Context) error {
 	for _, name := range b.o.Past.Secrets {
 		err := b.within(ctx, "ask again", func(ctx context.Context) error {
@@ -63,10 +63,14 @@ func (b *Build) remember(ctx context.Context) error {
 			return b.unlike("%v", err)
 		}
 	}
+	if err := b.within(ctx, "ask again", b.props.reveal); err != nil {
+		return b.unlike("%v", err)
+	}
 	for _, name := range slices.Sorted(maps.Keys(b.o.Row.Properties)) {
+		p := b.o.Row.Properties[name]
 		for _, secret := range b.o.Past.Secrets {
-			if contains(b.o.Row.Properties[name].Value, label(secret)) {
-				return b.unlike("property %q held secret %q, which is kept nowhere", name, secret)
+			if len(p.Secrets) == 0 && contains(p.Value, label(secret)) {
+				return b.unlike("property %q held something made of secret %q, which is kept nowhere", name, secret)
 			}
 		}
 	}

@@ -141,7 +141,7 @@ func buildsets(t *testing.T, s state.Store) {
 	bs := state.Buildset{
 		ExternalID: ptr("x"), Reason: "why", Scheduler: "s", SubmittedAt: 1234, ParentBuildID: 3, ParentStep: 2, ParentSeq: 1,
 		ParentRelationship: "Triggered from", RebuiltBuildID: 4,
-		Results: config.Unfinished, Properties: state.Properties{"p": {Value: []any{"v", int64(1), 1.5, nil}, Source: "Scheduler"}},
+		Results: config.Unfinished, Properties: state.Properties{"p": {Value: []any{"v", int64(1), 1.5, nil}, Source: "Scheduler", Secrets: []string{"x", "y"}}},
 	}
 	requests := []state.BuildRequest{{BuilderID: a, Priority: 3, WaitedFor: true}, {BuilderID: b}}
 	update(t, s, func(tx state.Tx) error {
@@ -283,7 +283,7 @@ func numbers(t *testing.T, s state.Store) {
 func buildRows(t *testing.T, s state.Store) {
 	b := addBuild(t, s, state.Build{
 		BuilderID: addBuilder(t, s, "b"), RequestID: 4, WorkerID: 5, StartedAt: 1500, StateString: "starting", Generation: 6,
-		Properties: state.Properties{"a": {Value: "x", Source: "Build"}},
+		Properties: state.Properties{"a": {Value: "x", Source: "Build", Secrets: []string{"s"}}},
 	})
 	if b.Results != config.Unfinished {
 		t.Errorf("a new build has results %v", b.Results)
