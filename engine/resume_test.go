@@ -446,3 +446,44 @@ func TestReviveNotAgain(t *testing.T) {
 		t.Errorf("built again: %+v", b)
 	}
 }
+
+// A step that wants the output of its command gets all of it again from the worker, also when
+// that is more than is kept of other commands.
+func TestReviveCaptured(t *testing.T) {
+	const size = 33 << 20
+	s := newSite(t)
+	snap := patient([]string{"w"}, do("work", func(ctx context.Context, r *run.Running) (config.Result, error) {
+		l, err := r.AddLog("stdio", "s")
+		if err != nil {
+			return config.Exception, err
+		}
+		dir, err := r.Workdir(ctx)
+		if err != nil {
+			return config.Exception, err
+		}
+		var out, other int
+		res, err := r.Command(ctx, run.Command{Name: "shell", Output: func(stream byte, text []byte) {
+			if stream == 'e' {
+				other += len(text)
+			} else {
+				out += len(text)
+			}
+			if other == size && out == 0 {
+				_ = l.Write('o', "all of it") // the test would miss it
+			}
+		}, Args: map[string]any{
+			"workdir": dir, "logEnviron": false, "usePTY": false,
+			"command": fmt.Sprintf(`yes "$(printf %%01023d 0)" | head -n %d >&2; %s; echo out`, size/1024, waits("go")),
+		}})
+		r.SetProperty("sizes", fmt.Sprint(out, other), "work")
+		return res.Result(), err
+	}))
+	r, b := s.revived(snap, "all of it", func() {
+		if err := os.WriteFile(filepath.Join(s.dir, "outpost-w", "go"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}, snap)
+	if got := r.properties(b)["sizes"].Value; b.Results != config.Success || b.Number != 1 || got != fmt.Sprint(len("out\n"), size) {
+		t.Errorf("build: %+v; %v", b, got)
+	}
+}
