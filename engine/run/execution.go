@@ -34,14 +34,16 @@ type execution struct {
 
 // goOn takes a command up where the connection was cut: else one that is cut again and again
 // would never be done with what it printed so far. Who wants its output, or the files that
-// it sends, needs all of it again.
+// it sends, needs all of it again, and so does what interrupts it for its lines.
 func (x *execution) goOn(command *conn.Command) error {
 	x.next = 1
 	old := x.r.heard[x.id]
 	if x.kept {
 		x.r.heard[x.id] = x
 	}
-	if old == nil || old.next < command.From || command.From == 0 || x.c.Output != nil || x.c.Upload != nil || x.c.Download != nil || x.c.Stamp != nil {
+	c := x.c
+	if command.From == 0 || old == nil || old.next < command.From || old.told ||
+		c.Output != nil || c.Upload != nil || c.Download != nil || c.Stamp != nil {
 		return nil
 	}
 	for _, name := range old.files {
@@ -50,7 +52,7 @@ func (x *execution) goOn(command *conn.Command) error {
 		}
 	}
 	command.From, x.next, x.unsaved = old.next, old.next, old.unsaved
-	x.result, x.lines, x.told = old.result, old.lines, old.told
+	x.result, x.lines = old.result, old.lines
 	return nil
 }
 
