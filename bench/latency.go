@@ -41,7 +41,7 @@ func oursChanges(ctx context.Context, binary, dir string, p plan, f *figures) er
 	arrived := make(chan time.Time, p.changes)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- null(ctx, fmt.Sprintf("ws://127.0.0.1:%d", port), "w0", func(command string) {
+		ended <- null(ctx, fmt.Sprintf("ws://127.0.0.1:%d", port), "w0", false, func(command string) {
 			if command == "shell" {
 				arrived <- time.Now()
 			}

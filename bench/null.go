@@ -14,6 +14,8 @@ import (
 
 	"github.com/gorilla/websocket"
 	"github.com/tinylib/msgp/msgp"
+
+	"buildstar/conn/wire"
 )
 
 // nullMain runs null workers w0, w1, ...: they answer every command at once. A
@@ -22,11 +24,12 @@ func nullMain(args []string) error {
 	fs := flag.NewFlagSet("null", flag.ExitOnError)
 	url := fs.String("url", "", "ws://HOST:PORT")
 	n := fs.Int("n", 1, "how many")
+	lasting := fs.Bool("lasting", false, "say that commands outlive the connection, as our own worker does")
 	fs.Parse(args)
 	var wg sync.WaitGroup
 	for i := range *n {
 		wg.Go(func() {
-			if err := null(context.Background(), *url, fmt.Sprint("w", i), func(string) {}); err != nil {
+			if err := null(context.Background(), *url, fmt.Sprint("w", i), *lasting, func(string) {}); err != nil {
 				fmt.Fprintf(os.Stderr, "null worker %d: %v\n", i, err)
 			}
 		})
@@ -37,7 +40,7 @@ func nullMain(args []string) error {
 
 // null is one of them until ctx ends. heard is called with the name of each command when
 // it arrives.
-func null(ctx context.Context, url, name string, heard func(command string)) error {
+func null(ctx context.Context, url, name string, lasting bool, heard func(command string)) error {
 	auth := "Basic " + base64.StdEncoding.EncodeToString([]byte(name+":p"))
 	d := websocket.Dialer{WriteBufferSize: 128 << 10}
 	c, _, err := d.DialContext(ctx, url, http.Header{"Authorization": {auth}})
@@ -46,7 +49,7 @@ func null(ctx context.Context, url, name string, heard func(command string)) err
 	}
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { c.Close() })()
-	w := nullWorker{c: c, basedir: "/null/" + name, heard: heard}
+	w := nullWorker{c: c, lasting: lasting, basedir: "/null/" + name, heard: heard}
 	for {
 		_, data, err := c.ReadMessage()
 		if err != nil {
@@ -69,6 +72,7 @@ func null(ctx context.Context, url, name string, heard func(command string)) err
 type nullWorker struct {
 	c       *websocket.Conn
 	basedir string
+	lasting bool
 	heard   func(string)
 	seq     int64
 	buf     []byte
@@ -97,8 +101,12 @@ func (w *nullWorker) handle(m map[string]any) error {
 	case "response":
 		return nil
 	case "get_worker_info":
-		result = map[string]any{"basedir": w.basedir, "system": "posix", "version": "3.7.0", "numcpus": int64(2), "environ": map[string]any{},
+		info := map[string]any{"basedir": w.basedir, "system": "posix", "version": "3.7.0", "numcpus": int64(2), "environ": map[string]any{},
 			"worker_commands": map[string]any{"shell": "3.1", "listdir": "3.1", "mkdir": "3.1"}, "delete_leftover_dirs": false}
+		if w.lasting {
+			info[wire.InfoOurs] = map[string]any{wire.OursResume: int64(1), wire.OursLife: "bench", wire.OursRunning: []any{}}
+		}
+		result = info
 	}
 	if err := w.send(map[string]any{"op": "response", "seq_number": m["seq_number"], "result": result}); err != nil {
 		return err

@@ -34,7 +34,10 @@ func measureOurs(ctx context.Context, p plan) (figures, error) {
 	if err := oursStart(ctx, binary, filepath.Join(dir, "start"), p, &f); err != nil {
 		return f, err
 	}
-	if err := oursBuilds(ctx, binary, filepath.Join(dir, "builds"), p, &f); err != nil {
+	if f.builds, err = oursBuilds(ctx, binary, filepath.Join(dir, "builds"), p); err != nil {
+		return f, err
+	}
+	if f.lasting, err = oursBuilds(ctx, binary, filepath.Join(dir, "lasting"), p, "-lasting"); err != nil {
 		return f, err
 	}
 	if err := oursChanges(ctx, binary, filepath.Join(dir, "changes"), p, &f); err != nil {
@@ -105,41 +108,40 @@ func simpleSteps(n int) string {
 	return "[" + strings.Join(slices.Repeat([]string{`steps.ShellCommand(command = "true")`}, n), ", ") + "]"
 }
 
-// oursBuilds queues all builds, then lets the workers come, and measures until
+// oursBuilds queues all builds, then lets workers of a kind come, and measures until
 // every build is complete.
-func oursBuilds(ctx context.Context, binary, dir string, p plan, f *figures) error {
+func oursBuilds(ctx context.Context, binary, dir string, p plan, kind ...string) (f building, err error) {
 	web, port, err := ourConfig(dir, benchBuilders, p.workers, simpleSteps(p.steps))
 	if err != nil {
-		return err
+		return f, err
 	}
 	m, err := ourMaster(ctx, binary, dir)
 	if err != nil {
-		return err
+		return f, err
 	}
 	defer m.stop()
 	for i := range p.builds {
 		if err := force(web, 1+i%benchBuilders); err != nil {
-			return err
+			return f, err
 		}
 	}
-	wall, cpu, err := m.during(ctx, port, p.workers, func() error { return waitBuilds(ctx, web, p.builds) })
+	wall, cpu, err := m.during(ctx, port, p.workers, func() error { return waitBuilds(ctx, web, p.builds) }, kind...)
 	if err != nil {
-		return err
+		return f, err
 	}
-	f.buildCPU = cpu / time.Duration(p.builds)
-	f.buildsPerSecond = float64(p.builds) / wall.Seconds()
-	return nil
+	return building{cpu / time.Duration(p.builds), float64(p.builds) / wall.Seconds()}, nil
 }
 
 // during starts null workers, waits for done, and returns wall and CPU time of the
 // master meanwhile.
-func (p *process) during(ctx context.Context, port, workers int, done func() error) (wall, cpu time.Duration, err error) {
+func (p *process) during(ctx context.Context, port, workers int, done func() error, kind ...string) (wall, cpu time.Duration, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return 0, 0, err
 	}
 	before, start := p.cpu(), time.Now()
-	null, err := startProcess(ctx, os.Stderr, self, "null", "-url", fmt.Sprintf("ws://127.0.0.1:%d", port), "-n", fmt.Sprint(workers))
+	args := append([]string{"null", "-url", fmt.Sprintf("ws://127.0.0.1:%d", port), "-n", fmt.Sprint(workers)}, kind...)
+	null, err := startProcess(ctx, os.Stderr, self, args...)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -49,7 +49,7 @@ func measureStock(ctx context.Context, p plan) (figures, error) {
 	if err != nil {
 		return f, err
 	}
-	f.buildCPU, f.buildsPerSecond = cpu/time.Duration(p.stockBuilds), float64(p.stockBuilds)/wall.Seconds()
+	f.builds = building{cpu / time.Duration(p.stockBuilds), float64(p.stockBuilds) / wall.Seconds()}
 
 	log, err := newStock(ctx, filepath.Join(dir, "log"), 1, 1, logSteps(p.stockLogMB), 1)
 	if err != nil {
