@@ -74,12 +74,12 @@ func (r *reading) read(p *sched.Parameter, parent string) any {
 func (r *reading) owner(username *sched.Parameter, who sched.User) string {
 	if who != (sched.User{}) {
 		r.known = append(r.known, username.FullName(""))
-		return who.String()
+		return who.Owner()
 	}
 	if name, _ := r.read(username, "").(string); strings.TrimSpace(name) != "" {
 		return name
 	}
-	return who.String()
+	return who.Owner()
 }
 
 // stamp makes the source stamp of a codebase. A blank branch is the default one, a

@@ -159,14 +159,6 @@ func TestFieldErrorsAreSorted(t *testing.T) {
 	}
 }
 
-func TestUserString(t *testing.T) {
-	for u, want := range map[User]string{{}: "anonymous", {Name: "ann"}: "ann", {Email: "a@b"}: "a@b", {Name: "ann", Email: "a@b"}: "ann <a@b>"} {
-		if got := u.String(); got != want {
-			t.Errorf("%+v: %s", u, got)
-		}
-	}
-}
-
 // Whatever is posted, reading it ends in a value or an error.
 func FuzzParameterRead(f *testing.F) {
 	f.Add(`"x"`)

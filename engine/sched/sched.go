@@ -52,22 +52,6 @@ type Trigger struct {
 	Parent
 }
 
-// User is who asks for something. The zero User is anonymous.
-type User struct{ Name, Email string }
-
-// String returns who it is for logs and reasons.
-func (u User) String() string {
-	switch {
-	case u.Name != "" && u.Email != "":
-		return u.Name + " <" + u.Email + ">"
-	case u.Name != "":
-		return u.Name
-	case u.Email != "":
-		return u.Email
-	}
-	return "anonymous"
-}
-
 // Forcer is a scheduler that a person fires by hand (docs/requirements.md C6).
 type Forcer interface {
 	config.Scheduler

@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os/user"
 	"strings"
 	"time"
+
+	"buildstar/engine/sched"
 )
 
 const (
@@ -67,6 +70,9 @@ func (m rest) do(ctx context.Context, method, path string, body []byte) ([]byte,
 		return nil, err
 	}
 	req.Header.Set("Accept", "application/json")
+	if u, err := user.Current(); err == nil {
+		req.Header.Set(sched.ClaimHeader, u.Username)
+	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -68,8 +69,13 @@ func TestWorkersCommand(t *testing.T) {
 	if status != 0 {
 		t.Errorf("status %d: %s", status, out)
 	}
+	self, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	me := self.Username + "@127.0.0.1 (not logged in)"
 	for name, want := range map[string][]string{
-		"own": {"yes, since", "1", "-"}, "here": {"yes, since", "by anonymous: a new disk"}, "stock": {"yes, since", "by anonymous: an old disk"},
+		"own": {"yes, since", "1", "-"}, "here": {"yes, since", "by " + me + ": a new disk"}, "stock": {"yes, since", "by " + me + ": an old disk"},
 	} {
 		for line := range strings.Lines(out) {
 			for _, w := range want {
@@ -81,7 +87,7 @@ func TestWorkersCommand(t *testing.T) {
 	}
 	wantOutput(t, "", 0, "workers", "kill", "own", m.dir)
 	exits(t, "the killed worker", own)
-	if b := m.lastOf(id["own"]); b.Results == nil || *b.Results != 5 || !strings.Contains(b.StateString, "killed by anonymous") {
+	if b := m.lastOf(id["own"]); b.Results == nil || *b.Results != 5 || !strings.Contains(b.StateString, "killed by "+me) {
 		t.Errorf("its build: %+v", b)
 	}
 	if err := os.WriteFile(gate, nil, 0o644); err != nil {

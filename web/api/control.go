@@ -60,9 +60,10 @@ func (a *API) controlRoutes() []route {
 	}
 }
 
-// user is who sent a request. There is no authentication yet: everyone is
-// anonymous.
-func user(*http.Request) sched.User { return sched.User{} }
+// user is who sent a request. There is no authentication yet: everyone is a visitor.
+func user(r *http.Request) sched.User {
+	return sched.Visitor(r.RemoteAddr, r.Header.Get(sched.ClaimHeader))
+}
 
 // force fires a force scheduler. builderid is a string from Buildbot's page, a
 // number from others; every other parameter is a field of the form.

@@ -38,6 +38,11 @@ func (p *pages) act(a action) http.Handler {
 	})
 }
 
+// user is who sent a request. There is no authentication yet: everyone is a visitor.
+func (rq *request) user() sched.User {
+	return sched.Visitor(rq.RemoteAddr, rq.Header.Get(sched.ClaimHeader))
+}
+
 func parseForm(r *http.Request) error {
 	err := r.ParseForm()
 	if err == nil && strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/") {
@@ -70,7 +75,7 @@ func (rq *request) stopBuild() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := rq.control.StopBuild(rq.Context(), b.ID, strings.TrimSpace(rq.PostFormValue("reason")), sched.User{}); err != nil {
+	if err := rq.control.StopBuild(rq.Context(), b.ID, strings.TrimSpace(rq.PostFormValue("reason")), rq.user()); err != nil {
 		return nil, err
 	}
 	return nil, see(row.URL)
@@ -81,7 +86,7 @@ func (rq *request) rebuild() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	got, err := rq.control.Rebuild(rq.Context(), b.ID, sched.User{})
+	got, err := rq.control.Rebuild(rq.Context(), b.ID, rq.user())
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +124,7 @@ func (rq *request) cancelRequests() (any, error) {
 		if err != nil {
 			return nil, badRequest("requests are numbered; " + quoted(s) + " is no number")
 		}
-		err = rq.control.CancelRequest(rq.Context(), id, strings.TrimSpace(rq.PostFormValue("reason")), sched.User{})
+		err = rq.control.CancelRequest(rq.Context(), id, strings.TrimSpace(rq.PostFormValue("reason")), rq.user())
 		if err != nil {
 			return nil, err
 		}
@@ -139,7 +144,7 @@ func (rq *request) setPriority() (any, error) {
 	if err != nil {
 		return nil, badRequest("a priority is a whole number, not " + quoted(rq.PostFormValue("priority")))
 	}
-	if err := rq.control.SetPriority(rq.Context(), id, priority, sched.User{}); err != nil {
+	if err := rq.control.SetPriority(rq.Context(), id, priority, rq.user()); err != nil {
 		return nil, err
 	}
 	return nil, see(requestURL(id))
@@ -147,23 +152,23 @@ func (rq *request) setPriority() (any, error) {
 
 func (rq *request) pauseWorker() (any, error) {
 	return rq.onWorker(func(id int64) error {
-		return rq.control.PauseWorker(rq.Context(), id, strings.TrimSpace(rq.PostFormValue("reason")), sched.User{})
+		return rq.control.PauseWorker(rq.Context(), id, strings.TrimSpace(rq.PostFormValue("reason")), rq.user())
 	})
 }
 
 func (rq *request) unpauseWorker() (any, error) {
-	return rq.onWorker(func(id int64) error { return rq.control.UnpauseWorker(rq.Context(), id, sched.User{}) })
+	return rq.onWorker(func(id int64) error { return rq.control.UnpauseWorker(rq.Context(), id, rq.user()) })
 }
 
 func (rq *request) stopWorker() (any, error) {
 	return rq.onWorker(func(id int64) error {
-		return rq.control.StopWorker(rq.Context(), id, strings.TrimSpace(rq.PostFormValue("reason")), sched.User{})
+		return rq.control.StopWorker(rq.Context(), id, strings.TrimSpace(rq.PostFormValue("reason")), rq.user())
 	})
 }
 
 func (rq *request) killWorker() (any, error) {
 	return rq.onWorker(func(id int64) error {
-		return rq.control.KillWorker(rq.Context(), id, strings.TrimSpace(rq.PostFormValue("reason")), sched.User{})
+		return rq.control.KillWorker(rq.Context(), id, strings.TrimSpace(rq.PostFormValue("reason")), rq.user())
 	})
 }
 

@@ -172,7 +172,7 @@ func (rq *request) submitForce() (any, error) {
 	}
 	fields := map[string]any{}
 	collect(form.Fields, rq.PostForm, fields)
-	got, err := rq.control.Force(rq.Context(), m.Scheduler, m.builderID, fields, sched.User{})
+	got, err := rq.control.Force(rq.Context(), m.Scheduler, m.builderID, fields, rq.user())
 	if err == nil {
 		return nil, see(submittedURL(got.Requests))
 	}

@@ -88,7 +88,7 @@ func switchScheduler(enabled bool) action {
 		if err != nil {
 			return nil, missing{what: "Schedulers are numbered; " + quoted(rq.PathValue("id")) + " is no number.", near: []link{{"all schedulers", "/schedulers"}}}
 		}
-		if err := rq.control.EnableScheduler(rq.Context(), id, enabled, sched.User{}); err != nil {
+		if err := rq.control.EnableScheduler(rq.Context(), id, enabled, rq.user()); err != nil {
 			return nil, err
 		}
 		return nil, redirect{"/schedulers", http.StatusSeeOther}
