@@ -46,7 +46,7 @@ func TestActions(t *testing.T) {
 		{"/queue/cancel", url.Values{"request": {"26", "27"}, "reason": {"old"}}, "cancel 27 old", "/queue"},
 		{"/queue/cancel", url.Values{"request": {"28"}, "back": {"request"}}, "cancel 28 ", "/r/28"},
 		{"/r/26/priority", url.Values{"priority": {"-5"}}, "priority 26 -5", "/r/26"},
-		{"/workers/alpha/pause", url.Values{"reason": {"disk"}}, "pause 1 disk", "/workers/alpha"},
+		{"/workers/alpha/pause", url.Values{"reason": {"disk"}}, "pause 1 disk by anonymous@192.0.2.1", "/workers/alpha"},
 		{"/workers/alpha/stop", url.Values{"reason": {" disk "}}, "stop worker 1 disk", "/workers/alpha"},
 		{"/workers/alpha/kill", url.Values{"reason": {"smoke"}}, "kill worker 1 smoke", "/workers/alpha"},
 		{"/schedulers/1/disable", nil, "enable 1 false", "/schedulers"},

@@ -86,8 +86,8 @@ func (f *fixture) SetPriority(_ context.Context, id, priority int64, _ sched.Use
 	return f.did("priority %d %d", id, priority)
 }
 
-func (f *fixture) PauseWorker(_ context.Context, id int64, reason string, _ sched.User) error {
-	return f.did("pause %d %s", id, reason)
+func (f *fixture) PauseWorker(_ context.Context, id int64, reason string, who sched.User) error {
+	return f.did("pause %d %s by %v", id, reason, who)
 }
 
 func (f *fixture) UnpauseWorker(_ context.Context, id int64, _ sched.User) error {
