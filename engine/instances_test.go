@@ -1,10 +1,21 @@
 package engine
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net"
+	"path/filepath"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"buildstar/config"
+	"buildstar/config/prop"
+	"buildstar/engine/instance"
+	"buildstar/latent"
+	"buildstar/state/sqlite"
 )
 
 // Where an instance finds the master: what masterFQDN says, else where the port listens.
@@ -34,4 +45,79 @@ func TestInstanceAddress(t *testing.T) {
 	if host, err := ownHost(); err == nil && host == "" {
 		t.Error("this host has no name")
 	}
+}
+
+// haunted is a provider that runs things of itself.
+type haunted struct {
+	mu    sync.Mutex
+	ghost int64 // the handle of what runs; 0: nothing
+}
+
+func (*haunted) Kind() string { return "haunted" }
+func (*haunted) Varies() bool { return false }
+func (*haunted) Render(context.Context, prop.Props) (latent.Arguments, error) {
+	return nil, nil
+}
+func (h *haunted) Open(latent.Env) (latent.Backend, error) { return h, nil }
+func (*haunted) Start(context.Context, latent.Launch) (s latent.Started, err error) {
+	return s, errors.New("nobody starts this")
+}
+
+func (h *haunted) Stop(_ context.Context, in latent.Ref, _ bool) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if in.Handle == fmt.Sprint(h.ghost) {
+		h.ghost = 0
+	}
+	return nil
+}
+
+func (h *haunted) List(context.Context) (refs []latent.Ref, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ghost != 0 {
+		refs = append(refs, latent.Ref{Handle: fmt.Sprint(h.ghost)})
+	}
+	return refs, nil
+}
+
+// What nobody knows is stopped at the start, also if it comes a little later than that, or
+// much later.
+func TestReapAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "state.sqlite"), sqlite.Options{Log: quietLog()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		m := New(Options{Logger: quietLog(), Store: store})
+		if err := m.instances.begin(); err != nil {
+			t.Fatal(err)
+		}
+		h := &haunted{ghost: 1}
+		m.instances.ledger.Configure(map[string]instance.Config{"w": {Worker: &config.Worker{Name: "w", Latent: &config.Latent{Backend: h}}}})
+		defer m.instances.ledger.Close(t.Context())
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			m.instances.run(ctx)
+		}()
+		for i, wait := range []time.Duration{0, lookAgain, lookOften, lookOften} {
+			if i > 0 {
+				h.mu.Lock()
+				h.ghost = int64(i) + 1
+				h.mu.Unlock()
+			}
+			time.Sleep(wait)
+			synctest.Wait()
+			h.mu.Lock()
+			if h.ghost != 0 {
+				t.Errorf("%v later there is still %d", wait, h.ghost)
+			}
+			h.mu.Unlock()
+		}
+		cancel()
+		<-ended
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -55,17 +56,25 @@ type use struct {
 	err     error
 }
 
+// want begins a use, and returns when the ledger knows of it.
 func (l *life) want() *use {
 	l.t.Helper()
 	ctx, cancel := context.WithCancel(l.ctx)
 	u := &use{cancel: cancel, done: make(chan struct{})}
 	in := l.launch("w", 0)
+	known := make(chan struct{})
+	know := sync.OnceFunc(func() { close(known) })
 	go func() {
 		defer close(u.done)
 		_, u.release, u.err = l.ledger.Want(ctx, instance.Want{
 			Config: l.config, Arguments: in.Ref.Arguments, Host: in.Host, Port: in.Port, Properties: in.Properties,
+			Phase: func(string, time.Time) { know() },
 		})
 	}()
+	select {
+	case <-known:
+	case <-u.done:
+	}
 	return u
 }
 
