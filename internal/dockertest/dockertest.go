@@ -219,14 +219,25 @@ func (e *Engine) Stop() error {
 	if e.bridge != "" {
 		errs = append(errs, command("ip", "link", "del", e.bridge))
 	}
+	return errors.Join(append(errs, RemoveAll(e.dir))...)
+}
+
+// RemoveAll removes a folder, of which it needs the whole path, after what is mounted below
+// it was unmounted: that is not ours.
+func RemoveAll(dir string) error {
 	mounts, err := os.ReadFile("/proc/mounts")
-	errs = append(errs, err)
+	if err != nil {
+		return err
+	}
 	for line := range strings.Lines(string(mounts)) {
-		if f := strings.Fields(line); len(f) > 1 && strings.HasPrefix(f[1], e.dir+"/") {
-			_ = syscall.Unmount(f[1], syscall.MNT_DETACH)
+		if f := strings.Fields(line); len(f) > 1 && strings.HasPrefix(f[1], dir+"/") {
+			// One that went with another is not there any more.
+			if err := syscall.Unmount(f[1], syscall.MNT_DETACH); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.ENOENT) {
+				return fmt.Errorf("unmount %s: %w", f[1], err)
+			}
 		}
 	}
-	return errors.Join(append(errs, os.RemoveAll(e.dir))...)
+	return os.RemoveAll(dir)
 }
 
 func command(name string, args ...string) error {

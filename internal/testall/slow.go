@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 
+	"buildstar/internal/debiantest"
+	"buildstar/internal/dockertest"
 	"buildstar/internal/openstacktest"
 )
 
@@ -20,12 +22,14 @@ import (
 // runs it if what it tests is not what it last passed with; make test-NAME always runs it.
 type slow struct {
 	name string // of the part and of the make target
-	// pkgs are the folders whose tests it runs; the first has testdata/passed.
+	// pkgs are the folders that it tests; the first has testdata/passed.
 	pkgs []string
 	// with are further folders that decide whether it must run again.
 	with []string
 	// needs are installed first.
 	needs []need
+	// tests are the arguments of go test; nil: the packages of pkgs.
+	tests []string
 	// start starts the server and returns the environment of the tests.
 	start func() (env []string, stop func() error, err error)
 }
@@ -46,6 +50,18 @@ var slows = []slow{
 				return nil, nil, err
 			}
 			return []string{openstacktest.Variable + "=" + s.AuthURL}, s.Stop, nil
+		},
+	},
+	{
+		name: "debian", pkgs: []string{"internal/debiantest"}, with: []string{"latent/docker", "internal/dockertest", "internal/e2e/debian_test.go"},
+		needs: []need{{[]string{"debootstrap", "docker.io"}, []string{"sh", "-c", "debootstrap --version && dockerd --version"}}},
+		tests: []string{"-run", "^TestDebianImage$", "./internal/e2e"},
+		start: func() (env []string, stop func() error, err error) {
+			s, err := debiantest.Start(".cache")
+			if err != nil {
+				return nil, nil, err
+			}
+			return []string{dockertest.Variable + "=" + s.String(), debiantest.Variable + "=" + debiantest.Image}, s.Stop, nil
 		},
 	},
 }
@@ -124,9 +140,11 @@ func (s slow) run(ctx context.Context) (err error) {
 		return fmt.Errorf("start %s: %w", s.name, err)
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	args := []string{"test", "-race", "-count=1", "-timeout", "20m"}
-	for _, dir := range s.pkgs {
-		args = append(args, "./"+dir+"/...")
+	args := append([]string{"test", "-race", "-count=1", "-timeout", "20m"}, s.tests...)
+	if s.tests == nil {
+		for _, dir := range s.pkgs {
+			args = append(args, "./"+dir+"/...")
+		}
 	}
 	return run(ctx, append(env, "CGO_ENABLED=1"), "go", args...)
 }
