@@ -154,6 +154,9 @@ func starOf(v reflect.Value) (star.Value, bool) {
 	if v.Type() == durationType {
 		return seconds(time.Duration(v.Int())), true
 	}
+	if (v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface) && v.IsNil() {
+		return star.None, true
+	}
 	if m, ok := v.Interface().(interface{ IsSet() bool }); ok {
 		if !m.IsSet() {
 			return star.None, true
@@ -170,9 +173,6 @@ func starOf(v reflect.Value) (star.Value, bool) {
 	case reflect.Float64:
 		return star.Float(v.Float()), true
 	case reflect.Pointer, reflect.Interface:
-		if v.IsNil() {
-			return star.None, true
-		}
 		return starOf(v.Elem())
 	case reflect.Slice:
 		items := make([]star.Value, v.Len())
