@@ -15,6 +15,7 @@ import (
 	"buildstar/builtins/worker"
 	"buildstar/internal/cmd"
 	"buildstar/latent/docker"
+	"buildstar/latent/ec2"
 	"buildstar/latent/libvirt"
 	"buildstar/latent/openstack"
 	"buildstar/latent/script"
@@ -28,7 +29,7 @@ func main() {
 	os.Exit(cmd.Main(context.Background(), cmd.Plugins{
 		Version: version,
 		Modules: []*spec.Module{
-			worker.Module.With(script.Worker, docker.Worker, openstack.Worker, libvirt.Worker),
+			worker.Module.With(script.Worker, docker.Worker, ec2.Worker, openstack.Worker, libvirt.Worker),
 			steps.Module,
 			changes.Module,
 			schedulers.Module,

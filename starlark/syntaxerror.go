@@ -187,4 +187,5 @@ var pythonNames = map[string]string{
 	"c":                 "assign it first: c = {}",
 
 	"OpenStackLatentBuildSlave": "since Buildbot 0.9 its name is OpenStackLatentWorker: write worker.OpenStackLatentWorker(name, password, flavor, ...)",
+	"EC2LatentBuildSlave":       "since Buildbot 0.9 its name is EC2LatentWorker: write worker.EC2LatentWorker(name, password, \"m5.large\", ami=\"ami-...\")",
 }

@@ -14,6 +14,7 @@ import (
 	"buildstar/config"
 	"buildstar/internal/evalcase"
 	"buildstar/latent/docker"
+	"buildstar/latent/ec2"
 	"buildstar/latent/libvirt"
 	"buildstar/latent/openstack"
 	"buildstar/latent/script"
@@ -23,7 +24,7 @@ import (
 )
 
 var options = starlark.Options{
-	Modules:  []*spec.Module{worker.Module.With(script.Worker, docker.Worker, openstack.Worker, libvirt.Worker), steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module, reporters.Module},
+	Modules:  []*spec.Module{worker.Module.With(script.Worker, docker.Worker, ec2.Worker, openstack.Worker, libvirt.Worker), steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module, reporters.Module},
 	Function: call.Renderable,
 	Timeout:  5 * time.Minute,
 }

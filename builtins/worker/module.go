@@ -30,6 +30,7 @@ var Module = &spec.Module{
 		"BuildSlave":                "worker.Worker(name, password)",
 		"OpenStackLatentBuildSlave": "worker.OpenStackLatentWorker(name, password, flavor, ...)",
 		"LibVirtSlave":              "worker.LibVirtWorker(name, password, util.Connection(uri), hd_image, base_image)",
+		"EC2LatentBuildSlave":       `worker.EC2LatentWorker(name, password, "m5.large", ami="ami-...")`,
 	},
 }
 

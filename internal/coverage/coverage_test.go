@@ -27,6 +27,7 @@ import (
 	"buildstar/builtins/worker"
 	"buildstar/config"
 	"buildstar/latent/docker"
+	"buildstar/latent/ec2"
 	"buildstar/latent/libvirt"
 	"buildstar/latent/openstack"
 	"buildstar/latent/script"
@@ -34,7 +35,7 @@ import (
 	"buildstar/starlark/spec"
 )
 
-var modules = []*spec.Module{worker.Module.With(script.Worker, docker.Worker, openstack.Worker, libvirt.Worker), steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module, reporters.Module}
+var modules = []*spec.Module{worker.Module.With(script.Worker, docker.Worker, ec2.Worker, openstack.Worker, libvirt.Worker), steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module, reporters.Module}
 
 // required is how each class is called with nothing but what it needs.
 var required = map[string]map[string]string{
@@ -43,6 +44,7 @@ var required = map[string]map[string]string{
 	"worker.DockerLatentWorker":        {"name": `"w"`, "password": `None`, "docker_host": `"unix:///s"`, "image": `"i"`, "dockerfile": `"FROM x"`},
 	"worker.OpenStackLatentWorker":     {"name": `"w"`, "password": `None`, "flavor": `"m1"`, "image": `"i"`, "os_username": `"u"`, "os_password": `"p"`, "os_auth_url": `"http://h/v3"`, "client_version": `"2.60"`, "os_cloud": `"c"`},
 	"worker.LibVirtWorker":             {"name": `"w"`, "password": `None`, "base_image": `"/b"`},
+	"worker.EC2LatentWorker":           {"name": `"w"`, "password": `"p"`, "instance_type": `"m5.large"`, "ami": `"ami-1"`},
 	"worker.LatentWorker":              {"name": `"w"`, "password": `None`, "start_instance": `lambda ctx: "h"`, "stop_instance": `lambda ctx, handle, fast: None`, "is_compatible_with_build": `lambda ctx, handle, props: True`},
 	"util.InstanceCap":                 {"name": `"n"`, "max_instances": `3`},
 	"util.Connection":                  {"uri": `"qemu:///system"`},
@@ -115,6 +117,16 @@ var values = map[string]string{
 	"worker.LibVirtWorker.xml":                       `"<domain/>"`,
 	"util.Connection.uri":                            `"qemu:///session"`,
 	"worker.LibVirtWorker.uri":                       `"qemu:///session"`,
+	"worker.EC2LatentWorker.ami":                     `"ami-2"`,
+	"worker.EC2LatentWorker.valid_ami_owners":        `[1]`,
+	"worker.EC2LatentWorker.elastic_ip":              `"192.0.2.1"`,
+	"worker.EC2LatentWorker.identifier":              `"i", secret_identifier = "s"`,
+	"worker.EC2LatentWorker.secret_identifier":       `"s", identifier = "i"`,
+	"worker.EC2LatentWorker.region":                  `"us-west-2"`,
+	"worker.EC2LatentWorker.volumes":                 `[("vol-1", "/dev/sdf")]`,
+	"worker.EC2LatentWorker.placement":               `"b"`,
+	"worker.EC2LatentWorker.block_device_map":        `[{"DeviceName": "/dev/sdb"}]`,
+	"worker.EC2LatentWorker.endpoint_url":            `"http://h"`,
 	"worker.LatentWorker.start_instance":             `len`,
 	"worker.LatentWorker.stop_instance":              `len`,
 	"worker.LatentWorker.check_instance":             `lambda ctx, handle: (True, "")`,
@@ -193,8 +205,10 @@ var values = map[string]string{
 
 // instead are arguments that take the place of a required one.
 var instead = map[string]string{
-	"steps.SetPropertyFromCommand.extract_fn":        "property",
-	"schedulers.SingleBranchScheduler.change_filter": "branch",
+	"steps.SetPropertyFromCommand.extract_fn":         "property",
+	"worker.EC2LatentWorker.valid_ami_owners":         "ami",
+	"worker.EC2LatentWorker.valid_ami_location_regex": "ami",
+	"schedulers.SingleBranchScheduler.change_filter":  "branch",
 }
 
 // other returns a value of a parameter's type that is not its default.

@@ -193,6 +193,7 @@ var reloadValues = map[string]string{
 	"worker.Worker.name":                            `"renamed"`,
 	"worker.DockerLatentWorker.name":                `"renamed"`,
 	"worker.OpenStackLatentWorker.name":             `"renamed"`,
+	"worker.EC2LatentWorker.name":                   `"renamed"`,
 	"worker.LatentWorker.name":                      `"renamed"`,
 	"worker.LibVirtWorker.name":                     `"renamed"`,
 	"worker.LocalWorker.name":                       `"renamed"`,

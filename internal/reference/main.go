@@ -18,6 +18,7 @@ import (
 	"buildstar/builtins/util"
 	"buildstar/builtins/worker"
 	"buildstar/latent/docker"
+	"buildstar/latent/ec2"
 	"buildstar/latent/libvirt"
 	"buildstar/latent/openstack"
 	"buildstar/latent/script"
@@ -26,7 +27,7 @@ import (
 )
 
 // modules are the pages, in the order of the index.
-var modules = []*spec.Module{worker.Module.With(script.Worker, docker.Worker, openstack.Worker, libvirt.Worker), steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module, reporters.Module}
+var modules = []*spec.Module{worker.Module.With(script.Worker, docker.Worker, ec2.Worker, openstack.Worker, libvirt.Worker), steps.Module, changes.Module, schedulers.Module, util.Module, secrets.Module, reporters.Module}
 
 func main() {
 	pages, err := render(".")

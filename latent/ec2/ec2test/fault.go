@@ -10,8 +10,9 @@ import (
 type Fault struct {
 	Action string // which calls; "": all
 	Times  int    // how many of them; 0: all from now on
-	// After is how long a call waits before anything else.
-	After time.Duration
+	// Before is how long a call waits before anything else, Hold how long its answer does. A
+	// caller that is not there any more after Before gets nothing done.
+	Before, Hold time.Duration
 	// Status and Code are the answer, and nothing is done: 503 and RequestLimitExceeded, 500
 	// and InsufficientInstanceCapacity. A Status without a Code is an answer without a body, a
 	// Code without a Status is a 400. Without both the call is done.
@@ -35,30 +36,38 @@ func (s *Server) Heal() {
 	s.faults = nil
 }
 
-// called notes a call and returns what goes wrong with it, nil if nothing does.
-func (s *Server) called(action string) *Fault {
+// called notes a call and returns what goes wrong with it.
+func (s *Server) called(action string) Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls = append(s.calls, action)
 	i := slices.IndexFunc(s.faults, func(f *Fault) bool { return f.Action == "" || f.Action == action })
 	if i < 0 {
-		return nil
+		return Fault{}
 	}
 	f := *s.faults[i]
+	s.met++
 	if f.Times > 0 {
 		if s.faults[i].Times--; s.faults[i].Times == 0 {
 			s.faults = slices.Delete(s.faults, i, i+1)
 		}
 	}
-	return &f
+	return f
+}
+
+// Met returns how many calls met a fault.
+func (s *Server) Met() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.met
 }
 
 // wait waits; it reports whether the caller is still there.
-func (f *Fault) wait(ctx context.Context) bool {
-	if f.After == 0 {
+func wait(ctx context.Context, d time.Duration) bool {
+	if d == 0 {
 		return true
 	}
-	t := time.NewTimer(f.After)
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:

@@ -20,6 +20,9 @@ var (
 
 func (s *Server) runInstances(f form) ([]node, error) {
 	token := f.get("ClientToken")
+	if s.o.NoTokens {
+		token = ""
+	}
 	asked := f.asked()
 	if a := s.tokens[token]; token != "" && a != nil {
 		if a.asked != asked {

@@ -38,6 +38,8 @@ type Options struct {
 	// Lag is how long a new instance is in no list and its id unknown, as in one that is
 	// consistent eventually only.
 	Lag time.Duration
+	// NoTokens makes a provider that does not look at client tokens, as copies of EC2 are.
+	NoTokens bool
 	// OnRun and OnEnd are called, one after the other for one instance, when it is started and
 	// when its end begins; they must not call the Server.
 	OnRun, OnEnd func(Instance)
@@ -56,6 +58,7 @@ type Server struct {
 	last      uint64 // id that was given
 	calls     []string
 	faults    []*Fault
+	met       int // calls that met one
 	images    map[string]*Image
 	keys      map[string]*keyPair
 	groups    map[string]*group
@@ -205,14 +208,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f := form(values)
 	action := f.get("Action")
 	fault := s.called(action)
-	if fault != nil && !fault.wait(r.Context()) {
+	if !wait(r.Context(), fault.Before) {
 		panic(http.ErrAbortHandler)
 	}
 	var nodes []node
 	switch {
-	case fault != nil && fault.Code != "":
+	case fault.Code != "":
 		err = &apiError{cmp.Or(fault.Status, http.StatusBadRequest), fault.Code, fault.Message}
-	case fault != nil && fault.Status != 0:
+	case fault.Status != 0:
 		w.WriteHeader(fault.Status) // as a proxy does: no code, no XML
 		return
 	default:
@@ -221,7 +224,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	s.tell()
-	if fault != nil && fault.Lose {
+	if fault.Lose || !wait(r.Context(), fault.Hold) {
 		panic(http.ErrAbortHandler)
 	}
 	s.reply(w, action, nodes, err)

@@ -15,8 +15,8 @@ type Price struct {
 	Dollars             float64 // an hour
 }
 
-// SetPrices replaces the history of spot prices. Until then every type costs 3 cents, and cost
-// 1 half a day ago.
+// SetPrices replaces the history of spot prices. Until then every type costs 2 cents, and cost
+// 3 half a day ago.
 func (s *Server) SetPrices(prices []Price) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -27,7 +27,7 @@ func (s *Server) SetPrices(prices []Price) {
 func (s *Server) history(kind string) (all []Price) {
 	if s.prices == nil {
 		for _, n := range sorted(s.subnets) {
-			for age, dollars := range map[time.Duration]float64{time.Hour: 0.03, 12 * time.Hour: 0.01} {
+			for age, dollars := range map[time.Duration]float64{time.Hour: 0.02, 12 * time.Hour: 0.03} {
 				all = append(all, Price{kind, "Linux/UNIX", n.zone, time.Now().Add(-age), dollars})
 			}
 		}
