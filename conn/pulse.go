@@ -19,6 +19,11 @@ const (
 	stallLimit = 20 * time.Minute
 )
 
+// Silence is why a session ended whose worker was not heard of for so long.
+type Silence time.Duration
+
+func (s Silence) Error() string { return fmt.Sprintf("no sign of life for %v", time.Duration(s)) }
+
 // pulse is what a session knows of its worker's being alive; guarded by session.mu.
 type pulse struct {
 	off    bool        // the worker is not asked
@@ -139,7 +144,7 @@ func (s *session) feelPulse() {
 	}
 	s.mu.Unlock()
 	if dead {
-		s.end(s.lost(fmt.Errorf("no sign of life for %v", silent)), "no sign of life")
+		s.end(s.lost(Silence(silent)), "no sign of life")
 	}
 }
 

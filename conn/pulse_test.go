@@ -54,7 +54,8 @@ func TestPulseDead(t *testing.T) {
 	pulseBubble(t, func(t *testing.T, tr *silent, p *peer, s Session) {
 		tr.mute.Store(true)
 		start := time.Now()
-		if err := ended(s); !errors.Is(err, ErrLost) || !strings.Contains(err.Error(), "no sign of life") {
+		var silence Silence
+		if err := ended(s); !errors.Is(err, ErrLost) || !errors.As(err, &silence) || time.Duration(silence) != 60*second {
 			t.Errorf("ended with %v", err)
 		}
 		if took := time.Since(start); took != 90*second {

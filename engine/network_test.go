@@ -273,6 +273,7 @@ func TestNetworks(t *testing.T) {
 			if b.Results != config.Success || b.Number != 1 || r.results(b) != "one=success two=success three=success" {
 				t.Fatalf("build: %+v; %s", b, r.results(b))
 			}
+			r.interruptions(b) // are in order and over
 			for _, step := range []string{"one", "three"} {
 				for stream, want := range map[string]string{"o": all.String() + "end\n", "e": all.String()} {
 					if got := r.log(b, step, "stdio", stream); got != want {

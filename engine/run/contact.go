@@ -2,7 +2,6 @@ package run
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"buildstar/conn"
@@ -33,10 +32,19 @@ func (b *Build) meet(s conn.Session) {
 	b.show(said, func(tx state.Tx) error { return tx.EndInterruption(b.o.Row.ID, now) })
 }
 
-// part notes that the worker is away.
-func (b *Build) part() {
-	now := time.Now().UTC()
-	b.away(fmt.Sprintf("out of touch with worker %s since %s", b.o.Worker.Name, now.Format("2006-01-02 15:04:05 MST")), state.WorkerAway, state.At(now))
+// part notes that the worker is away, and why its session ended.
+func (b *Build) part(why error) {
+	at := max(lastTouch(state.Now(), why), b.o.Row.StartedAt)
+	b.away("out of touch with worker "+b.o.Worker.Name+" since "+at.Time().UTC().Format("2006-01-02 15:04:05 MST"), state.WorkerAway, at)
+}
+
+// lastTouch is when a worker whose session has ended now was last heard of.
+func lastTouch(now state.Time, why error) state.Time {
+	var silence conn.Silence
+	if errors.As(why, &silence) {
+		now -= state.Time(time.Duration(silence).Milliseconds())
+	}
+	return now
 }
 
 // awake notes that the master was away, and the worker is not back yet.

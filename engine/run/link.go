@@ -78,7 +78,7 @@ func (b *Build) watch(ctx, over context.Context) {
 				b.lost(s.Err())
 				return
 			}
-			b.part()
+			b.part(s.Err())
 		case <-over.Done():
 			b.overOrStopped(ctx)
 			return
