@@ -242,13 +242,20 @@ func (n *missing) attempt(ctx context.Context, l *letter) error {
 	sending, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(mailGrace, cancel) })()
-	err := relay(a.snapshot).Send(sending, l.Message, a.secrets.Lookup)
+	through, ok := relay(a.snapshot, l.Worker)
+	var err error
+	if ok {
+		err = through.Send(sending, l.Message, a.secrets.Lookup)
+	}
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err()
 	}
 	l.Attempts++
 	log := n.m.log.With("worker", l.Worker, "to", l.To)
 	switch age := time.Since(l.Since.Time()); {
+	case !ok:
+		l.Next = 0
+		log.Info("no mail about a worker: no MailNotifier is about it")
 	case err == nil:
 		l.Next = 0
 		defer log.Info("mail about a worker sent") // and known to be: it is not sent again
@@ -278,14 +285,19 @@ func (n *missing) attempt(ctx context.Context, l *letter) error {
 	})
 }
 
-// relay returns the first mail server of the configuration, or this machine's.
-func relay(s *config.Snapshot) mail.Relay {
+// relay returns the mail server for a worker: that of the first reporter which sends mails
+// about it; this machine's if there is no such reporter at all; none if there are, and all are
+// about others.
+func relay(s *config.Snapshot, worker string) (r mail.Relay, ok bool) {
+	ok = true
 	for _, r := range s.Master.Reporters {
-		if m, ok := r.(mail.Notifier); ok {
-			return m.Relay()
+		m, sends := r.(mail.Notifier)
+		if sends && m.About(worker) {
+			return m.Relay(), true
 		}
+		ok = ok && !sends
 	}
-	return mail.Relay{From: "buildstar@" + hostName()}
+	return mail.Relay{From: "buildstar@" + hostName()}, ok
 }
 
 func hostName() string {

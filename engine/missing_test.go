@@ -21,9 +21,11 @@ type postman struct {
 	config.At
 	Port  int
 	Extra []string
+	Only  string // the worker it is about; "": all
 }
 
-func (*postman) Type() string { return "MailNotifier" }
+func (*postman) Type() string               { return "MailNotifier" }
+func (p *postman) About(worker string) bool { return p.Only == "" || p.Only == worker }
 func (p *postman) Relay() mail.Relay {
 	return mail.Relay{From: "ci@example.com", Host: "127.0.0.1", Port: p.Port, Extra: p.Extra}
 }
@@ -177,8 +179,15 @@ func TestMissingDue(t *testing.T) {
 			t.Errorf("after %d failures: %v, want %v", n, got, want)
 		}
 	}
-	if got := relay(oneBuilder()); !strings.HasPrefix(got.From, "buildstar@") || got.Host != "" {
+	if got, ok := relay(oneBuilder(), "w"); !ok || !strings.HasPrefix(got.From, "buildstar@") || got.Host != "" {
 		t.Errorf("without a reporter: %+v", got)
+	}
+	s := oneBuilder()
+	s.Master.Reporters = []config.Reporter{&postman{Port: 1, Only: "a"}, &postman{Port: 2, Only: "b"}, &postman{Port: 3, Only: "a"}}
+	for worker, want := range map[string]int{"a": 1, "b": 2, "c": 0} {
+		if got, ok := relay(s, worker); ok != (want != 0) || ok && got.Port != want {
+			t.Errorf("about %s: %+v, %v", worker, got, ok)
+		}
 	}
 }
 

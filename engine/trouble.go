@@ -31,7 +31,7 @@ func (n *missing) trouble(tx state.Tx, t instance.Trouble) error {
 		if news, err := news(tx, t.Instance); err != nil || !news {
 			return err
 		}
-	} else if len(to) == 0 && len(relay(n.m.Snapshot()).Extra) == 0 {
+	} else if r, _ := relay(n.m.Snapshot(), t.Instance.Worker); len(to) == 0 && len(r.Extra) == 0 {
 		return nil
 	}
 	return enclose(tx, t.Instance.Worker, n.describe(t, to))

@@ -2,6 +2,7 @@ package reporters
 
 import (
 	netmail "net/mail"
+	"slices"
 	"strings"
 
 	"buildstar/config"
@@ -17,7 +18,6 @@ var MailNotifier = &spec.Class{
 		return &mailNotifier{Relayhost: "localhost", SMTPPort: 25, SendToInterestedUsers: true}
 	},
 	Unsupported: map[string]string{
-		"generators":     onlyMissing + "; leave it out",
 		"dumpMailsToLog": "",
 		"mode":           onlyMissing + "; leave it out", "subject": onlyMissing + "; leave it out", "tags": onlyMissing + "; leave it out",
 		"addLogs": onlyMissing + "; leave it out", "messageFormatter": onlyMissing + "; leave it out",
@@ -53,6 +53,10 @@ type mailNotifier struct {
 	SMTPPort int `star:"smtpPort,optional" min:"1" max:"65535"`
 	// Builders must be [], if it is given: no mails are sent about builds.
 	Builders *[]string `star:"builders,optional"`
+	// Generators are reporters.WorkerMissingGenerator, which say about which workers this
+	// one sends mails; the default is about all, [] is none. A mail is sent by the first
+	// MailNotifier of c['services'] that is about its worker.
+	Generators *[]generator `star:"generators,optional"`
 }
 
 // Make makes the reporter.
@@ -84,6 +88,11 @@ func checkAddress(c *spec.Call, param, address string) {
 
 // Type implements config.Reporter.
 func (*mailNotifier) Type() string { return "MailNotifier" }
+
+// About implements mail.Notifier.
+func (n *mailNotifier) About(worker string) bool {
+	return n.Generators == nil || slices.ContainsFunc(*n.Generators, func(g generator) bool { return g.about(worker) })
+}
 
 // Relay implements mail.Notifier.
 func (n *mailNotifier) Relay() mail.Relay {

@@ -71,12 +71,43 @@ func TestMailNotifierProblems(t *testing.T) {
 		`reporters.MailNotifier("a@b", smtpPort = 70000)`:               "smtpPort",
 		`reporters.MailNotifier("a@b", lookup = "@x")`:                  "want a domain without @",
 		`reporters.MailNotifier("a@b", builders = ["x"])`:               "builders: the only mails so far are those about missing workers",
-		`reporters.MailNotifier("a@b", generators = [])`:                "generators: not supported yet",
+		`reporters.MailNotifier("a@b", generators = ["x"])`:             "generators",
+		`reporters.WorkerMissingGenerator(workers = "one")`:             "workers: want list of strings",
+		`reporters.WorkerMissingGenerator(message_formatter = None)`:    "message_formatter: not supported yet",
 		`reporters.GitHubStatusPush("token")`:                           "not supported yet",
 	} {
 		_, ps := eval(t, src)
 		if len(ps) != 1 || !strings.Contains(ps.Error(), want) {
 			t.Errorf("%s: got %v, want %q", src, ps, want)
+		}
+	}
+}
+
+// Which workers a notifier is about.
+func TestWorkerMissingGenerator(t *testing.T) {
+	for args, want := range map[string]string{
+		``:                    "a b",
+		`, generators = None`: "a b",
+		`, generators = []`:   "",
+		`, generators = [reporters.WorkerMissingGenerator()]`:                                                                   "a b",
+		`, generators = [reporters.WorkerMissingGenerator(workers = "all")]`:                                                    "a b",
+		`, generators = [reporters.WorkerMissingGenerator(workers = ["a"])]`:                                                    "a",
+		`, generators = [reporters.WorkerMissingGenerator(workers = [])]`:                                                       "",
+		`, generators = [reporters.WorkerMissingGenerator(workers = ["c"]), reporters.WorkerMissingGenerator(workers = ["b"])]`: "b",
+	} {
+		n, ps := eval(t, `reporters.MailNotifier("ci@example.com"`+args+`)`)
+		if ps != nil {
+			t.Errorf("%s: %v", args, ps)
+			continue
+		}
+		var about []string
+		for _, w := range []string{"a", "b"} {
+			if n.About(w) {
+				about = append(about, w)
+			}
+		}
+		if got := strings.Join(about, " "); got != want {
+			t.Errorf("%s: about %q, want %q", args, got, want)
 		}
 	}
 }

@@ -1,5 +1,5 @@
 // Package reporters is the vocabulary of those who tell people and other programs what
-// happens: reporters.MailNotifier.
+// happens: reporters.MailNotifier and what it is to say.
 package reporters
 
 import "buildstar/starlark/spec"
@@ -7,7 +7,7 @@ import "buildstar/starlark/spec"
 // Module is the namespace reporters of master.star.
 var Module = &spec.Module{
 	Name:    "reporters",
-	Classes: []*spec.Class{MailNotifier},
+	Classes: []*spec.Class{MailNotifier, WorkerMissingGenerator},
 	Unsupported: map[string]string{
 		"HttpStatusPush": "", "GitHubStatusPush": "", "GitHubCommentPush": "", "GitLabStatusPush": "", "GerritStatusPush": "",
 		"GerritVerifyStatusPush": "", "BitbucketStatusPush": "", "BitbucketServerStatusPush": "",
@@ -15,8 +15,7 @@ var Module = &spec.Module{
 		"ZulipStatusPush": "", "PushoverNotifier": "", "PushjetNotifier": "",
 		"BuildStatusGenerator": onlyMissing, "BuildStartEndStatusGenerator": onlyMissing, "BuildRequestGenerator": onlyMissing,
 		"BuildSetStatusGenerator": onlyMissing, "BuildSetCombinedStatusGenerator": onlyMissing,
-		"WorkerMissingGenerator": "a worker's notify_on_missing says who hears of it",
-		"MessageFormatterEmpty":  onlyMissing, "MessageFormatterFunctionRaw": onlyMissing, "MessageFormatterFunction": onlyMissing,
+		"MessageFormatterEmpty": onlyMissing, "MessageFormatterFunctionRaw": onlyMissing, "MessageFormatterFunction": onlyMissing,
 		"MessageFormatterRenderable": onlyMissing, "MessageFormatter": onlyMissing, "MessageFormatterMissingWorker": onlyMissing,
 	},
 }

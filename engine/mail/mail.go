@@ -39,6 +39,8 @@ type Relay struct {
 type Notifier interface {
 	config.Reporter
 	Relay() Relay
+	// About reports whether it sends mails about a worker.
+	About(worker string) bool
 }
 
 // Message is one mail.

@@ -140,6 +140,8 @@ var values = map[string]string{
 	"*.notify_on_missing":                      `"other@example.com"`,
 	"reporters.MailNotifier.builders":          `[]`,
 	"reporters.MailNotifier.fromaddr":          `"other@example.com"`,
+	"reporters.MailNotifier.generators":        `[reporters.WorkerMissingGenerator()]`,
+	"reporters.WorkerMissingGenerator.workers": `["w"]`,
 	"reporters.MailNotifier.extraRecipients":   `["other@example.com"]`,
 	"*.autopopulate":                           `{"a": {"b": "c"}}`,
 	"*.columns":                                `3`,

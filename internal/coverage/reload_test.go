@@ -140,6 +140,8 @@ func place(class, expr string) string {
 		return configure(map[string]string{"worker": expr,
 			"keys": `c["protocols"] = {"msgpack_experimental_v7": {"port": "tcp:0:interface=127.0.0.1"}}` + "\n" +
 				`c["machines"] = [worker.Machine("other")]`})
+	case name == "WorkerMissingGenerator":
+		return place("reporters.MailNotifier", `reporters.MailNotifier("ci@example.com", generators = [`+expr+`])`)
 	case kind == "reporters":
 		return configure(map[string]string{"keys": `c["services"] = [` + expr + "]"})
 	case kind == "secrets":
