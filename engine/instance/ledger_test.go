@@ -181,9 +181,18 @@ func (r *rig) script(fn func(p *provider)) {
 	fn(r.provider)
 }
 
+// heard is what people heard of.
+func (r *rig) heard() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.troubles)
+}
+
 func (r *rig) open() {
 	r.l = New(Options{Store: r.store, Logger: slog.New(slog.DiscardHandler), Changed: func(string, Status) {}, Disconnect: func(string, string) {},
 		Trouble: func(_ state.Tx, t Trouble) error {
+			r.mu.Lock()
+			defer r.mu.Unlock()
 			r.troubles = append(r.troubles, fmt.Sprintf("%d: %s", t.Instance.ID, cmp.Or(t.Missing, t.Instance.Failure)))
 			return nil
 		}})
@@ -654,8 +663,8 @@ func TestAdoptByOthers(t *testing.T) {
 		if len(r.alive) != 1 || got.GoneAt != 0 || !strings.Contains(got.Failure, "no fake worker of the configuration finds it") || !strings.Contains(got.Failure, "no module x") {
 			t.Errorf("%+v", got)
 		}
-		if len(r.troubles) != 1 || !strings.Contains(r.troubles[0], "no fake worker") {
-			t.Errorf("people heard %q", r.troubles)
+		if heard := r.heard(); len(heard) != 1 || !strings.Contains(heard[0], "no fake worker") {
+			t.Errorf("people heard %q", heard)
 		}
 		r.script(func(p *provider) { p.hidden = false })
 		pass(6 * time.Minute)
@@ -674,8 +683,8 @@ func TestTrouble(t *testing.T) {
 		heard := func(want ...string) {
 			t.Helper()
 			synctest.Wait()
-			if !slices.Equal(r.troubles, want) {
-				t.Fatalf("people heard %q, want %q", r.troubles, want)
+			if got := r.heard(); !slices.Equal(got, want) {
+				t.Fatalf("people heard %q, want %q", got, want)
 			}
 		}
 		b := r.want("a")
