@@ -177,8 +177,8 @@ func (x *instances) run(ctx context.Context) {
 }
 
 func (x *instances) reap(ctx context.Context) {
-	if stopped, err := x.ledger.Reap(ctx); err != nil && ctx.Err() == nil {
-		x.m.log.Warn("look for instances that the ledger does not know", "stopped", len(stopped), "error", err)
+	if _, err := x.ledger.Reap(ctx); err != nil && ctx.Err() == nil {
+		x.m.log.Warn("look for instances that the ledger does not know", "error", err)
 	}
 }
 
@@ -209,6 +209,7 @@ type Stray struct {
 	Handle  string `json:"handle"`
 	Worker  string `json:"worker"`     // "": the provider does not say
 	Attempt int64  `json:"instanceid"` // 0: the provider does not say
+	Unsure  bool   `json:"unsure"`     // it may be one that is being started, and is left alone
 }
 
 // StrayInstances implements Control.
@@ -221,7 +222,7 @@ func (m *Master) StrayInstances(ctx context.Context, stop bool, who sched.User) 
 	found, err := find(ctx)
 	var strays []Stray
 	for _, s := range found {
-		strays = append(strays, Stray{s.Kind, s.Ref.Handle, s.Ref.Worker, s.Ref.Attempt})
+		strays = append(strays, Stray{s.Kind, s.Ref.Handle, s.Ref.Worker, s.Ref.Attempt, s.Unsure})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("look for stray instances: %w", err)

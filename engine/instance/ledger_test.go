@@ -30,13 +30,15 @@ type provider struct {
 	stops  int
 	busy   bool // in a call
 	faults []string
-	hidden bool          // List does not see them
-	hold   chan struct{} // if not nil, a start waits for it
-	fail   error         // of starts
-	stuck  int           // how many stops fail
-	bad    string        // what Check says; "": good
-	launch latent.Launch // the newest
-	env    latent.Env
+	hidden bool // List does not see them
+	// nameless says that List does not know which start they are of
+	nameless bool
+	hold     chan struct{} // if not nil, a start waits for it
+	fail     error         // of starts
+	stuck    int           // how many stops fail
+	bad      string        // what Check says; "": good
+	launch   latent.Launch // the newest
+	env      latent.Env
 }
 
 // backendOf is both Params and Backend.
@@ -121,10 +123,13 @@ func (b *backendOf) List(context.Context) (refs []latent.Ref, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for id := range b.alive {
-		if b.hidden {
-			break
+		ref := latent.Ref{Worker: "w", Attempt: id, Handle: fmt.Sprint("h", id)}
+		if b.nameless {
+			ref = latent.Ref{Handle: ref.Handle}
 		}
-		refs = append(refs, latent.Ref{Worker: "w", Attempt: id, Handle: fmt.Sprint("h", id)})
+		if !b.hidden {
+			refs = append(refs, ref)
+		}
 	}
 	return refs, nil
 }
@@ -752,6 +757,28 @@ func TestReap(t *testing.T) {
 		}
 		if _, err := r.l.Reap(t.Context()); err != nil || len(r.alive) != 1 {
 			t.Errorf("left %v, %v", r.alive, err)
+		}
+		b.give()
+	})
+}
+
+// One that is being started has no handle in the ledger yet: a provider that does not say
+// which start it is of cannot tell it from a stray one.
+func TestReapWhileStarting(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.script(func(p *provider) { p.hold, p.nameless = make(chan struct{}), true })
+		b := r.want("a")
+		found, err := r.l.Reap(t.Context())
+		if err != nil || len(found) != 1 || !found[0].Unsure || len(r.alive) != 1 {
+			t.Errorf("%+v, %v; left %v", found, err, r.alive)
+		}
+		close(r.hold)
+		r.attach()
+		r.served(b)
+		r.script(func(p *provider) { p.alive[77] = "a" })
+		found, err = r.l.Reap(t.Context())
+		if err != nil || len(found) != 1 || found[0].Unsure || found[0].Ref.Handle != "h77" {
+			t.Errorf("%+v, %v", found, err)
 		}
 		b.give()
 	})

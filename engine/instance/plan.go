@@ -20,7 +20,10 @@ const remembered = 1000
 type Stray struct {
 	Kind string
 	Ref  latent.Ref
-	stop func(ctx context.Context) error
+	// Unsure says that it may be one that is being started: its provider does not say which
+	// start it is of, and one has not returned a handle yet.
+	Unsure bool
+	stop   func(ctx context.Context) error
 }
 
 // Plan asks every provider of the configuration, and of the instances there are, what it
@@ -42,7 +45,8 @@ func (l *Ledger) Plan(ctx context.Context) (strays []Stray, err error) {
 		for _, ref := range refs {
 			if at := kind + " " + ref.Handle; !seen[at] && !known[kind+fmt.Sprint(" #", ref.Attempt)] && !known[at] {
 				seen[at] = true
-				strays = append(strays, Stray{Kind: kind, Ref: ref, stop: func(ctx context.Context) error { return b.Stop(ctx, ref, false) }})
+				strays = append(strays, Stray{Kind: kind, Ref: ref, Unsure: ref.Attempt == 0 && known[kind],
+					stop: func(ctx context.Context) error { return b.Stop(ctx, ref, false) }})
 			}
 		}
 	}
@@ -105,11 +109,16 @@ func (l *Ledger) finder(ctx context.Context, kind string, in latent.Ref, why err
 	return nil, fmt.Errorf("no %s worker of the configuration finds it; have one that does: %w", kind, errors.Join(errs...))
 }
 
-// Reap stops what Plan finds, and returns what it stopped.
-func (l *Ledger) Reap(ctx context.Context) (stopped []Stray, err error) {
+// Reap stops what Plan finds, and returns that, but for what it could not stop. What is
+// unsure it leaves alone.
+func (l *Ledger) Reap(ctx context.Context) (found []Stray, err error) {
 	strays, err := l.Plan(ctx)
 	errs := []error{err}
 	for _, s := range strays {
+		if s.Unsure {
+			found = append(found, s)
+			continue
+		}
 		ctx, cancel := context.WithTimeout(ctx, l.o.StopTimeout)
 		err := s.stop(ctx)
 		cancel()
@@ -118,9 +127,9 @@ func (l *Ledger) Reap(ctx context.Context) (stopped []Stray, err error) {
 			continue
 		}
 		l.o.Logger.Warn("stopped an instance that the ledger does not know", "kind", s.Kind, "handle", s.Ref.Handle, "worker", s.Ref.Worker)
-		stopped = append(stopped, s)
+		found = append(found, s)
 	}
-	return stopped, errors.Join(errs...)
+	return found, errors.Join(errs...)
 }
 
 // configs returns the workers that there are.
@@ -137,7 +146,8 @@ func (l *Ledger) configs() (cs []Config) {
 	return cs
 }
 
-// known returns the handles, and the ids, of the instances in the ledger.
+// known returns the handles and the ids of the instances in the ledger, and the kinds of
+// those that have no handle.
 func (l *Ledger) known(ctx context.Context) (map[string]bool, error) {
 	known := map[string]bool{}
 	err := l.o.Store.View(ctx, func(tx state.ReadTx) error {
@@ -146,6 +156,8 @@ func (l *Ledger) known(ctx context.Context) (map[string]bool, error) {
 			known[r.Kind+fmt.Sprint(" #", r.ID)] = true
 			if r.Handle != "" {
 				known[r.Kind+" "+r.Handle] = true
+			} else {
+				known[r.Kind] = true
 			}
 		}
 		return err

@@ -57,6 +57,7 @@ type listedInstance struct {
 	GoneAt    state.Time `json:"gone_at"`
 	Failures  int64      `json:"failures"`
 	Failure   string     `json:"failure"`
+	Unsure    bool       `json:"unsure"` // of one that the ledger does not know
 }
 
 func (a *app) listInstances(ctx context.Context, m rest, all, asJSON bool) error {
@@ -120,6 +121,10 @@ func (a *app) strays(ctx context.Context, m rest, method string, asJSON bool) er
 		var i listedInstance
 		if err := json.Unmarshal(row, &i); err != nil {
 			return fmt.Errorf("read the master's answer: %w", err)
+		}
+		if i.Unsure {
+			fmt.Fprintf(a.out, "%s instance %s: may be one that is being started\n", i.Kind, oneLine(i.Handle))
+			continue
 		}
 		fmt.Fprintf(a.out, "%s instance %s: %s\n", i.Kind, oneLine(i.Handle), done)
 	}
