@@ -11,6 +11,7 @@ import (
 	"buildstar/config/prop"
 	"buildstar/engine/change"
 	"buildstar/engine/dist"
+	"buildstar/engine/instance"
 	"buildstar/engine/sched"
 	"buildstar/state"
 )
@@ -51,6 +52,8 @@ type Control interface {
 	EnableScheduler(ctx context.Context, schedulerID int64, enabled bool, who sched.User) error
 	// PollChanges makes a change source look for changes now.
 	PollChanges(ctx context.Context, name string, who sched.User) error
+	// InstanceOutlook returns what comes next in the life of a latent worker's instance.
+	InstanceOutlook(worker string) instance.Outlook
 	// StrayInstances asks the providers of latent workers what they run for this master,
 	// and returns what the ledger does not know; stop has these stopped, and returns those
 	// that were. It takes as long as they do.

@@ -203,13 +203,18 @@ func (x *instances) count(ctx context.Context) {
 	}
 }
 
+// InstanceOutlook implements Control.
+func (m *Master) InstanceOutlook(worker string) instance.Outlook {
+	return m.instances.ledger.Outlook(worker)
+}
+
 // Stray is an instance that a provider runs and the ledger does not know.
 type Stray struct {
 	Kind    string `json:"kind"`
 	Handle  string `json:"handle"`
-	Worker  string `json:"worker"`     // "": the provider does not say
-	Attempt int64  `json:"instanceid"` // 0: the provider does not say
-	Unsure  bool   `json:"unsure"`     // it may be one that is being started, and is left alone
+	Worker  string `json:"worker"`           // "": the provider does not say
+	Attempt int64  `json:"instanceid"`       // 0: the provider does not say
+	Unsure  bool   `json:"unsure,omitempty"` // it may be one that is being started, and is left alone
 }
 
 // StrayInstances implements Control.

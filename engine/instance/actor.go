@@ -36,10 +36,11 @@ type actor struct {
 	compared [2]*config.Worker
 	differs  bool
 	cancel   context.CancelFunc
-	reason   *Refusal // why the wants that wait are about to be refused
-	missing  string   // what people are to hear of with the next row that is written
-	stuck    bool     // and that the instance cannot be stopped
-	until    time.Time
+	reason   *Refusal    // why the wants that wait are about to be refused
+	missing  string      // what people are to hear of with the next row that is written
+	stuck    bool        // and that the instance cannot be stopped
+	until    time.Time   // of life
+	looks    time.Time   // of check
 	life     *time.Timer // Late, Idle or RetryDue
 	check    *time.Timer
 	settled  chan struct{} // of a start that goes on; closed when it is Up or Stopping
@@ -51,6 +52,7 @@ type actor struct {
 	mail     []func()
 	signal   chan struct{} // something is in mail; holds one
 	now      Status
+	next     Outlook
 	known    Config // config, for others
 	password prop.Password
 	log      strings.Builder
@@ -146,10 +148,14 @@ func (a *actor) status() Status {
 	return a.now
 }
 
-func (a *actor) startLog() string {
+func (a *actor) outlook() Outlook {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.log.String()
+	o := a.next
+	if a.now.State != latent.Down {
+		o.Log = a.log.String()
+	}
+	return o
 }
 
 // teller returns what adds to the log of a start until that is settled.

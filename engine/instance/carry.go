@@ -100,7 +100,7 @@ func (a *actor) changed() {
 		s.Since = state.Now()
 	}
 	same := a.now == s
-	a.now = s
+	a.now, a.next = s, a.foresee()
 	a.mu.Unlock()
 	if !same {
 		a.l.o.Changed(a.name, s)

@@ -205,12 +205,21 @@ func (l *Ledger) Status(worker string) (s Status, ok bool) {
 	return s, false
 }
 
-// StartLog returns what the newest start of the worker's instance said.
-func (l *Ledger) StartLog(worker string) string {
+// Outlook is what comes next in the life of an instance.
+type Outlook struct {
+	Text  string     // what goes on, or is waited for: "it is being started"
+	Until state.Time // when something else happens; 0: that is not known
+	Check state.Time // when it is looked at next; 0: it is not
+	Log   string     // what its start said
+}
+
+// Outlook returns what comes next in the life of a worker's instance; the zero Outlook if
+// there is none.
+func (l *Ledger) Outlook(worker string) Outlook {
 	if a := l.actor(worker); a != nil {
-		return a.startLog()
+		return a.outlook()
 	}
-	return ""
+	return Outlook{}
 }
 
 // Close stops every instance that no build has, fast, and waits for that until ctx ends. It

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"buildstar/latent"
+	"buildstar/state"
 )
 
 // arm replaces the timer of the life.
@@ -44,6 +45,7 @@ func (a *actor) armCheck(d time.Duration) {
 	if a.check != nil {
 		a.check.Stop()
 	}
+	a.looks = time.Now().Add(d)
 	var mine *time.Timer
 	mine = time.AfterFunc(d, func() {
 		a.post(func() {
@@ -61,5 +63,38 @@ func (a *actor) disarm() {
 			t.Stop()
 		}
 	}
-	a.life, a.check, a.until = nil, nil, time.Time{}
+	a.life, a.check, a.until, a.looks = nil, nil, time.Time{}, time.Time{}
+}
+
+// foresee says what comes next.
+func (a *actor) foresee() (o Outlook) {
+	m := a.machine
+	if m.State == latent.Down {
+		return o
+	}
+	if !a.until.IsZero() {
+		o.Until = state.At(a.until)
+	}
+	if m.State == latent.Starting && m.Call == latent.NoCall && !a.looks.IsZero() {
+		o.Check = state.At(a.looks)
+	}
+	switch {
+	case m.State == latent.Starting && m.Call == latent.StartCall:
+		o.Text = "it is being started"
+	case m.State == latent.Starting:
+		o.Text = "its worker is to connect"
+	case m.State == latent.Stopping && m.Call == latent.NoCall:
+		o.Text = "to stop it is tried again"
+	case m.State == latent.Stopping:
+		o.Text = "it is being stopped"
+	case !m.Attached:
+		o.Text = "its connection was lost and is to come back"
+	case m.Builds > 0:
+		o.Text = "it builds"
+	case m.Keep == latent.KeepAlways:
+		o.Text = "it waits for builds, as long as the master runs"
+	default:
+		o.Text = "it waits for builds"
+	}
+	return o
 }

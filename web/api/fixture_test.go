@@ -22,6 +22,7 @@ import (
 	"buildstar/engine"
 	"buildstar/engine/change"
 	"buildstar/engine/dist"
+	"buildstar/engine/instance"
 	"buildstar/engine/sched"
 	"buildstar/state"
 	"buildstar/state/sqlite"
@@ -101,6 +102,8 @@ func (m *master) AddChange(_ context.Context, in change.Input) (state.Change, er
 	}
 	return state.Change{ID: 17}, m.called("add change %s %s %q %v", in.Author, in.Branch, in.Files, in.Properties)
 }
+func (m *master) InstanceOutlook(string) instance.Outlook { return instance.Outlook{} }
+
 func (m *master) StrayInstances(_ context.Context, stop bool, who sched.User) ([]engine.Stray, error) {
 	return []engine.Stray{{Kind: "docker", Handle: "h", Worker: "w", Attempt: 7}}, m.called("strays %v %v", stop, who)
 }

@@ -16,6 +16,7 @@ import (
 	"buildstar/engine"
 	"buildstar/engine/change"
 	"buildstar/engine/dist"
+	"buildstar/engine/instance"
 	"buildstar/engine/sched"
 	"buildstar/state"
 	"buildstar/state/sqlite"
@@ -26,6 +27,8 @@ const evil = `<script>alert(1)</script><img src=x onerror=alert(2)>"'&`
 
 // fixture is a master made of a real store and of rows as builds leave them.
 type fixture struct {
+	strays  []engine.Stray
+	outlook instance.Outlook
 	*memoryLogs
 	store state.Store
 	snap  *config.Snapshot
@@ -110,9 +113,11 @@ func (f *fixture) AddChange(context.Context, change.Input) (state.Change, error)
 	return state.Change{}, f.did("add change")
 }
 
-func (f *fixture) StrayInstances(context.Context, bool, sched.User) ([]engine.Stray, error) {
-	return nil, f.did("strays")
+func (f *fixture) StrayInstances(_ context.Context, stop bool, _ sched.User) ([]engine.Stray, error) {
+	return f.strays, f.did("strays %v", stop)
 }
+
+func (f *fixture) InstanceOutlook(string) instance.Outlook               { return f.outlook }
 func (f *fixture) PollChanges(context.Context, string, sched.User) error { return f.did("poll") }
 func (f *fixture) Reload(context.Context) (engine.Reloaded, error)       { return engine.Reloaded{}, nil }
 func (f *fixture) Explain(_ context.Context, id int64) (dist.Explanation, error) {

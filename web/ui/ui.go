@@ -18,6 +18,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"sync/atomic"
 
 	"buildstar/engine"
 )
@@ -38,6 +39,7 @@ type pages struct {
 	site    func() (*site, error) // templates and assets
 	names   directory
 	recent  recent
+	look    atomic.Pointer[look]
 }
 
 // New returns the handler of every page and of the assets below /static/. It
@@ -99,6 +101,10 @@ func (p *pages) routes() *http.ServeMux {
 	post("/workers/{worker}/unpause", (*request).unpauseWorker)
 	post("/workers/{worker}/stop", (*request).stopWorker)
 	post("/workers/{worker}/kill", (*request).killWorker)
+
+	get("/instances", (*request).instances)
+	post("/instances/plan", findStrays(false))
+	post("/instances/reap", findStrays(true))
 
 	get("/about", (*request).about)
 	get("/legacy", (*request).legacy)

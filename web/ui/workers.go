@@ -62,11 +62,23 @@ type instanceRow struct {
 	Failures int64      `json:"failures"`
 	Failure  string     `json:"failure,omitempty"`
 	URL      string     `json:"url,omitempty"` // of the build that it was started for
+
+	Worker    string     `json:"worker"`
+	WorkerURL string     `json:"worker_url"`
+	Kind      string     `json:"kind"`
+	Next      string     `json:"next,omitempty"` // what comes next
+	Until     state.Time `json:"until"`          // when something else happens
+	Check     state.Time `json:"check"`          // when it is looked at next
+	Log       string     `json:"log,omitempty"`  // what its start said
 }
+
+// Millis is how long it has existed.
+func (i *instanceRow) Millis() int64 { return i.Seconds * 1000 }
 
 func newInstanceRow(i state.Instance) *instanceRow {
 	r := &instanceRow{ID: i.ID, State: i.State, Handle: i.Handle, Info: i.Info, Created: i.CreatedAt, Gone: i.GoneAt,
-		Seconds: i.Seconds(state.Now()), Failures: i.Failures, Failure: i.Failure}
+		Seconds: i.Seconds(state.Now()), Failures: i.Failures, Failure: i.Failure,
+		Worker: i.Worker, WorkerURL: workerURL(i.Worker), Kind: i.Kind}
 	if i.BuildID != 0 {
 		r.URL = "/b/" + strconv.FormatInt(i.BuildID, 10)
 	}
@@ -267,7 +279,9 @@ func (rq *request) worker() (any, error) {
 			return err
 		}
 		m.Worker = rows[0]
-		if m.Instances, err = newestInstances(tx, w.Name); err != nil {
+		newest := state.Where("worker", w.Name)
+		newest.Order, newest.Limit = []state.Order{{Field: "instanceid", Desc: true}}, 10
+		if m.Instances, err = rq.instanceRows(tx, newest); err != nil {
 			return err
 		}
 		if !w.Connected && w.Active && !m.Worker.Latent {
@@ -291,17 +305,6 @@ func (rq *request) worker() (any, error) {
 		return err
 	})
 	return m, err
-}
-
-// newestInstances returns the newest instances of a worker.
-func newestInstances(tx state.ReadTx, worker string) (rows []*instanceRow, err error) {
-	q := state.Where("worker", worker)
-	q.Order, q.Limit = []state.Order{{Field: "instanceid", Desc: true}}, 10
-	instances, err := tx.Instances(q)
-	for _, i := range instances {
-		rows = append(rows, newInstanceRow(i))
-	}
-	return rows, err
 }
 
 // workerOf returns the worker of a path, by name or, if none has that name, by id.

@@ -17,6 +17,7 @@ const pages = {
   schedulers: "/schedulers",
   workers: "/workers",
   worker: "/workers/here",
+  instances: "/instances",
   about: "/about",
   "no such page": "/builders/demoo",
 };
