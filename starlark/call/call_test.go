@@ -259,3 +259,40 @@ func BenchmarkRender(b *testing.B) {
 		}
 	}
 }
+
+// gallery gives a function a list of objects.
+type gallery struct {
+	*prop.Map
+	list []any
+}
+
+func (g gallery) Arguments() []any { return []any{g.list} }
+
+// A function may get objects in a list, and return one of them as it came.
+func TestObjects(t *testing.T) {
+	a, b := &step{Map: &prop.Map{}}, &step{Map: &prop.Map{}}
+	g := gallery{&prop.Map{}, []any{a, b}}
+	for text, want := range map[string]any{
+		"lambda steps: steps[1]":                   b,
+		"lambda steps: [s.name for s in steps][0]": "compile",
+		"lambda steps: len(steps)":                 int64(2),
+		"lambda steps: steps[0].build":             a,
+	} {
+		if got, err := function(t, text).Render(t.Context(), g); err != nil || got != want {
+			t.Errorf("%s: got %#v, %v; want %#v", text, got, err, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"lambda steps: steps":           "returned what is no value",
+		"lambda steps: steps.append(1)": "cannot append to frozen list",
+	} {
+		if got, err := function(t, text).Render(t.Context(), g); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %#v, %v; want %s", text, got, err, want)
+		}
+	}
+	bare, ok := function(t, "lambda steps: 1").Renderable().(prop.Callback)
+	rendered, ok2 := function(t, "util.renderer(lambda props: 1)").Renderable().(prop.Callback)
+	if !ok || !ok2 || !bare.TakesPlace() || rendered.TakesPlace() {
+		t.Error("a bare function is not told from util.renderer")
+	}
+}
