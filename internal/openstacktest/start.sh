@@ -13,7 +13,7 @@ printf '#!/bin/sh\nwhile [ "${1#-}" != "$1" ]; do shift; done\nexec "$@"\n' >"$D
 export PATH="$D/bin:/usr/sbin:/usr/bin:/sbin:/bin" HOME="$D" LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=
 unset PYENV_ROOT PYTHONPATH PIP_FIND_LINKS http_proxy https_proxy 2>/dev/null || true
 run(){ local n=$1; shift; setsid "$@" >>"$D/log/$n.out" 2>&1 </dev/null & echo $! >"$D/pid/$n"; }
-wait_http(){ for i in $(seq 300); do curl -s -o /dev/null --max-time 2 "$1" && return 0; sleep 0.2; done; echo "no answer at $1" >&2; return 1; }
+wait_http(){ for i in $(seq 1500); do curl -s -o /dev/null --max-time 2 "$1" && return 0; sleep 0.2; done; echo "no answer at $1" >&2; return 1; }
 # ---- mariadb, rabbitmq
 [ -d "$D/mysql/mysql" ] || mariadb-install-db --no-defaults --user=root --datadir="$D/mysql" --auth-root-authentication-method=normal --skip-test-db >"$D/log/mysql-install" 2>&1
 run mysql mariadbd --no-defaults --user=root --datadir="$D/mysql" --socket="$D/mysql.sock" --pid-file="$D/mysql.pid" --skip-networking \
@@ -26,7 +26,7 @@ run rabbit env RABBITMQ_NODENAME=ci@localhost RABBITMQ_NODE_IP_ADDRESS=127.0.0.1
   RABBITMQ_MNESIA_BASE="$D/rabbit" RABBITMQ_LOG_BASE="$D/rabbit" RABBITMQ_CONF_ENV_FILE="$D/rabbit/env" RABBITMQ_CONFIG_FILE="$D/rabbit/none" \
   RABBITMQ_ENABLED_PLUGINS_FILE="$D/rabbit/plugins" RABBITMQ_PID_FILE="$D/rabbit/pid" \
   RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1} +S 1:1 +sbwt none" "$RB/rabbitmq-server"
-for i in $(seq 100); do mariadb --no-defaults -uroot -S "$D/mysql.sock" -e 'select 1' >/dev/null 2>&1 && break; sleep 0.1; done
+for i in $(seq 1000); do mariadb --no-defaults -uroot -S "$D/mysql.sock" -e 'select 1' >/dev/null 2>&1 && break; sleep 0.1; done
 { for d in keystone glance placement nova_api nova_cell0 nova neutron cinder; do echo "create database if not exists $d;"; done
   echo "create user if not exists os@localhost identified by 'os'; grant all on *.* to os@localhost;"; } | mariadb --no-defaults -uroot -S "$D/mysql.sock"
 step mariadb
@@ -296,7 +296,7 @@ for n,ty,url in L:
     for i in ('public','internal','admin'): call('POST','/endpoints',{'endpoint':{'service_id':s,'interface':i,'url':url,'region_id':'RegionOne'}},t)
 PY
 step catalog
-for i in $(seq 200); do (exec 3<>/dev/tcp/127.0.0.1/$RP) 2>/dev/null && break; sleep 0.2; done; step rabbitmq
+for i in $(seq 1500); do (exec 3<>/dev/tcp/127.0.0.1/$RP) 2>/dev/null && break; sleep 0.2; done; step rabbitmq
 Q="--config-file $D/etc/neutron.conf"
 # uwsgi closes after each answer; the header above says so, or clients that keep connections alive see random resets
 run neutron neutron-server $Q --log-file "$D/log/neutron.log"
@@ -311,6 +311,6 @@ C="--config-file $D/etc/cinder.conf"
   run cinder-volume env PYTHONPATH="$D/py" CIFILE_DIR="$D/cinder/vols" cinder-volume $C --log-file "$D/log/cinder-volume.log"
 wait_http "http://127.0.0.1:$NP/"; wait_http "http://127.0.0.1:$QP/"; wait_http "http://127.0.0.1:$GP/"; step "nova, neutron, glance answer"
 # ---- the compute host must be mapped into the cell
-for i in $(seq 60); do nova-manage $N cell_v2 discover_hosts --by-service >"$D/log/discover" 2>&1 || true
+for i in $(seq 100); do nova-manage $N cell_v2 discover_hosts --by-service >"$D/log/discover" 2>&1 || true
   mariadb --no-defaults -uroot -S "$D/mysql.sock" -Ne 'select count(*) from nova_api.host_mappings' | grep -qv '^0' && break; sleep 1; done
 step "the compute host is mapped"

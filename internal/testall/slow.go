@@ -45,6 +45,9 @@ var slows = []slow{
 			"uwsgi-plugin-python3", "bridge-utils", "iproute2", "curl",
 		}, []string{"sh", "-c", "command -v keystone-manage && command -v nova-compute && command -v cinder-volume && command -v mariadbd && command -v neutron-server"}}},
 		start: func() (env []string, stop func() error, err error) {
+			if os.Getenv(openstacktest.Variable) != "" { // somebody has one
+				return nil, func() error { return nil }, nil
+			}
 			s, err := openstacktest.Start()
 			if err != nil {
 				return nil, nil, err

@@ -44,8 +44,8 @@ var open = func() *lru.Cache[cloudKey, *cloud] {
 	return c
 }()
 
-// requestTimeout bounds one request.
-const requestTimeout = time.Minute
+// requestTimeout bounds one request: Nova's own services wait a minute for each other.
+const requestTimeout = 2 * time.Minute
 
 // cloud returns the cloud of the worker, logged in.
 func (b *backend) cloud(ctx context.Context) (*cloud, error) {

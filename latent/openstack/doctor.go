@@ -176,12 +176,13 @@ func full(used, more, most int) bool { return most >= 0 && used+more > most }
 
 // examineImage reports whether there is the image.
 func (b *backend) examineImage(ctx context.Context, c *cloud, report func(latent.Finding)) {
-	const fix = "`openstack image list` lists those that there are"
+	fix := "`openstack image list` lists those that there are"
 	var i *image
 	var err error
 	name, plain := b.params.Image.name.Plain()
 	switch {
 	case b.params.Image.Function != nil:
+		fix = "correct the function"
 		var all []*image
 		if all, err = c.images(ctx); err == nil {
 			i, err = choose(ctx, b.params.Image.Function, all, nil, func(string) {})

@@ -35,7 +35,7 @@ var furnish sync.Once
 
 // real is a look at the control plane past the backend.
 type real struct {
-	nova, glance, neutron *gophercloud.ServiceClient
+	keystone, nova, glance, neutron, cinder *gophercloud.ServiceClient
 }
 
 // connectReal connects to the control plane, or skips the test; the first has it furnished.
@@ -57,7 +57,8 @@ func connectReal(t *testing.T) *real {
 		}
 		return c
 	}
-	r.nova, r.glance, r.neutron = must(gopheropenstack.NewComputeV2(p, at)), must(gopheropenstack.NewImageV2(p, at)), must(gopheropenstack.NewNetworkV2(p, at))
+	r.keystone, r.nova, r.glance = must(gopheropenstack.NewIdentityV3(p, at)), must(gopheropenstack.NewComputeV2(p, at)), must(gopheropenstack.NewImageV2(p, at))
+	r.neutron, r.cinder = must(gopheropenstack.NewNetworkV2(p, at)), must(gopheropenstack.NewBlockStorageV3(p, at))
 	furnish.Do(func() { r.furnish(t) })
 	return &r
 }
@@ -166,9 +167,13 @@ func (r *rig) declareReal(args string) {
 
 func TestConformance(t *testing.T) {
 	latenttest.Exercise(t, func(t *testing.T) latenttest.Subject {
+		t.Parallel()
 		r, cloud := newReal(t, fmt.Sprintf("image=%q, networks=[%q]", testImage, testNetwork))
+		if seed := latenttest.Inherited(); seed != "" {
+			r.env.Master = seed
+		}
 		return latenttest.Subject{
-			Params: r.params, Env: r.env,
+			Params: r.params, Env: r.env, Seed: r.env.Master,
 			Alive: func(t *testing.T) int { return cloud.alive(t, r.env.Master) },
 			Kill: func(t *testing.T, ref latent.Ref) {
 				if err := servers.Delete(t.Context(), cloud.nova, ref.Handle).ExtractErr(); err != nil {

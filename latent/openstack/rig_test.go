@@ -83,7 +83,7 @@ type rig struct {
 }
 
 // patient bounds what a test waits for.
-const patient = 3 * time.Minute
+const patient = 10 * time.Minute
 
 // open makes a backend.
 func (r *rig) open(p *Params) {
