@@ -63,7 +63,7 @@ var topLevelClass = &spec.Class{
 	New: func() any {
 		return &topLevel{Title: "Buildbot", TitleURL: "http://buildbot.net/", ResumeTimeout: 10 * time.Minute}
 	},
-	Old: map[string]string{"slaves": "workers"},
+	Old: map[string]string{"slaves": "workers", "status": "services", "projectName": "title", "projectURL": "titleURL", "mergeRequests": "collapseRequests"},
 	Unsupported: map[string]string{
 		"db": "remove it: everything is kept in state.sqlite in the basedir", "db_url": "remove it: everything is kept in state.sqlite in the basedir",
 		"buildbotNetUsageData": "remove it: nothing is ever reported to anybody",
@@ -73,9 +73,8 @@ var topLevelClass = &spec.Class{
 		"validation": "", "logCompressionMethod": "", "logCompressionLimit": "", "logMaxSize": "",
 		"logMaxTailSize": "", "logEncoding": "", "changeHorizon": "", "logHorizon": "", "buildHorizon": "",
 		"caches": "", "buildCacheSize": "", "changeCacheSize": "", "eventHorizon": "", "debugPassword": "",
-		"slavePortnum":  "write c['protocols'] = {'msgpack_experimental_v7': {'port': ...}}",
-		"mergeRequests": "the key is collapseRequests now",
-		"reporters":     "the key is services", "status": "the key is services now", "projectName": "the key is title now", "projectURL": "the key is titleURL now",
+		"slavePortnum": "write c['protocols'] = {'msgpack_experimental_v7': {'port': ...}}",
+		"reporters":    "write c['services'] = [...]",
 	},
 }
 
