@@ -164,8 +164,8 @@ func podman(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, engine.Stop()) }()
 	env := []string{"CGO_ENABLED=1", dockertest.Variable + "=" + engine.String()}
 	// Go's cache of results does not see which engine it was.
-	return errors.Join(run(ctx, env, "go", "test", "-race", "-count=1", "-timeout", "5m", "./latent/docker"),
-		run(ctx, env, "go", "test", "-race", "-count=1", "-timeout", "5m", "-run", "^TestDocker(Example|StockWorker)$", "./internal/e2e"))
+	return errors.Join(run(ctx, env, "go", "test", "-race", "-count=1", "-timeout", "10m", "./latent/docker"),
+		run(ctx, env, "go", "test", "-race", "-count=1", "-timeout", "10m", "-run", "^TestDocker(Example|StockWorker)$", "./internal/e2e"))
 }
 
 func browser(ctx context.Context) error {
