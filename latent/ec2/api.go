@@ -13,7 +13,6 @@ import (
 type client struct {
 	AssociateAddress             call[ec2.AssociateAddressInput, ec2.AssociateAddressOutput]
 	AttachVolume                 call[ec2.AttachVolumeInput, ec2.AttachVolumeOutput]
-	CancelSpotInstanceRequests   call[ec2.CancelSpotInstanceRequestsInput, ec2.CancelSpotInstanceRequestsOutput]
 	CreateKeyPair                call[ec2.CreateKeyPairInput, ec2.CreateKeyPairOutput]
 	CreateSecurityGroup          call[ec2.CreateSecurityGroupInput, ec2.CreateSecurityGroupOutput]
 	DescribeAddresses            call[ec2.DescribeAddressesInput, ec2.DescribeAddressesOutput]
@@ -40,7 +39,6 @@ func newClient(c *ec2.Client) *client {
 	return &client{
 		AssociateAddress:             c.AssociateAddress,
 		AttachVolume:                 c.AttachVolume,
-		CancelSpotInstanceRequests:   c.CancelSpotInstanceRequests,
 		CreateKeyPair:                c.CreateKeyPair,
 		CreateSecurityGroup:          c.CreateSecurityGroup,
 		DescribeAddresses:            c.DescribeAddresses,

@@ -168,11 +168,6 @@ func (b *backend) Stop(ctx context.Context, in latent.Ref, fast bool) error {
 		return err
 	}
 	settled := b.settled(in.Attempt)
-	if in.Handle == "" && b.params.SpotInstance {
-		if err := b.cancelRequests(ctx, api, in.Attempt); err != nil {
-			return err
-		}
-	}
 	patience := time.Now().Add(goodbye * b.tick())
 	for wait := b.tick(); ; wait = min(2*wait, 5*b.tick()) {
 		found, err := b.find(ctx, api, in)
@@ -225,8 +220,15 @@ func (b *backend) end(ctx context.Context, api *client, found []types.Instance) 
 }
 
 // Check reports an instance that ended, or whose status checks fail (docs/requirements.md
-// A9.18).
+// A9.18). That the provider is throttling, or away, says nothing about the instance.
 func (b *backend) Check(ctx context.Context, in latent.Ref) (good bool, message string, err error) {
+	if good, message, err = b.look(ctx, in); err != nil && !definite(err) {
+		return true, err.Error(), nil
+	}
+	return good, message, err
+}
+
+func (b *backend) look(ctx context.Context, in latent.Ref) (good bool, message string, err error) {
 	api, err := b.client(ctx)
 	if err != nil || in.Handle == "" {
 		return err == nil, "", err

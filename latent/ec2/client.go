@@ -186,8 +186,9 @@ func definite(err error) bool {
 	return code(err) != "" && errors.As(err, &response) && response.HTTPStatusCode() < http.StatusInternalServerError
 }
 
-// saveKey writes the private key of a key pair that was made: nobody has it otherwise.
+// saveKey writes the private key of a key pair that was made: nobody has it otherwise. Each
+// region has its own.
 func (b *backend) saveKey(name, text string) (path string, err error) {
-	path = filepath.Join(b.env.Basedir, "ec2-"+strings.ReplaceAll(name, string(filepath.Separator), "_")+".pem")
+	path = filepath.Join(b.env.Basedir, "ec2-"+b.region+"-"+strings.ReplaceAll(name, string(filepath.Separator), "_")+".pem")
 	return path, os.WriteFile(path, []byte(text), 0o600)
 }

@@ -89,7 +89,7 @@ type Params struct {
 	// else us-east-1.
 	Region string `star:"region,optional"`
 	// KeypairName is the key pair that may log in to the instance. If there is none of this
-	// name it is made, and its private key is written to ec2-NAME.pem in the master's basedir.
+	// name it is made, and its private key is written to ec2-REGION-NAME.pem in the master's basedir.
 	KeypairName *string `star:"keypair_name,optional"`
 	// SecurityName is a security group of the default VPC, by name; it is made, without rules,
 	// if it is not there. The default is latent_buildbot_slave if there is neither subnet_id

@@ -78,22 +78,3 @@ func spotStatus(ctx context.Context, api *client, id string) string {
 	s := out.SpotInstanceRequests[0].Status
 	return fmt.Sprintf("; spot request %s: %s: %s", id, orZero(s.Code), orZero(s.Message))
 }
-
-// cancelRequests cancels what an attempt may have left open.
-func (b *backend) cancelRequests(ctx context.Context, api *client, attempt int64) error {
-	out, err := api.DescribeSpotInstanceRequests(ctx, &ec2.DescribeSpotInstanceRequestsInput{
-		Filters: append(b.tagged(attempt), equals("state", "open", "active")),
-	})
-	if err != nil {
-		return failed("list spot requests", err)
-	}
-	var ids []string
-	for _, r := range out.SpotInstanceRequests {
-		ids = append(ids, orZero(r.SpotInstanceRequestId))
-	}
-	if len(ids) == 0 {
-		return nil
-	}
-	_, err = api.CancelSpotInstanceRequests(ctx, &ec2.CancelSpotInstanceRequestsInput{SpotInstanceRequestIds: ids})
-	return failed("cancel spot requests", err)
-}

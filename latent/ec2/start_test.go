@@ -35,7 +35,7 @@ func TestEC2Start(t *testing.T) {
 		if i.ClientToken != "M1-1" || len(i.Groups) != 1 || len(i.Devices) != 2 {
 			t.Errorf("token %s, groups %v, devices %v", i.ClientToken, i.Groups, i.Devices)
 		}
-		key, err := os.ReadFile(filepath.Join(r.env.Basedir, "ec2-key_1.pem"))
+		key, err := os.ReadFile(filepath.Join(r.env.Basedir, "ec2-eu-west-1-key_1.pem"))
 		if err != nil || !strings.Contains(string(key), "PRIVATE KEY") {
 			t.Errorf("the private key: %v", err)
 		}

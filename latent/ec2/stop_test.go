@@ -113,8 +113,13 @@ func TestEC2Check(t *testing.T) {
 		time.Sleep(2 * time.Hour)
 		check(ref, "instance "+ref.Handle+" is gone")
 		r.s.Inject(throttled)
+		if good, message, err := r.b.Check(t.Context(), ref); !good || err != nil || !strings.Contains(message, "RequestLimitExceeded") {
+			t.Errorf("throttled: %v, %q, %v", good, message, err)
+		}
+		r.s.Heal()
+		r.s.Inject(ec2test.Fault{Status: 403, Code: "UnauthorizedOperation"})
 		if good, _, err := r.b.Check(t.Context(), ref); good || err == nil {
-			t.Error("an error is good")
+			t.Errorf("forbidden: %v, %v", good, err)
 		}
 	})
 }

@@ -223,7 +223,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			nodes, err = s.act(action, f)
 		}
 	}
-	s.tell()
+	if fault.Hold == 0 {
+		defer s.tell() // who asked has the answer by then
+	} else {
+		s.tell()
+	}
 	if fault.Lose || !wait(r.Context(), fault.Hold) {
 		panic(http.ErrAbortHandler)
 	}
@@ -266,8 +270,10 @@ func (s *Server) reply(w http.ResponseWriter, action string, nodes []node, err e
 	}
 	w.Header().Set("Content-Type", "text/xml;charset=UTF-8")
 	w.Header().Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	w.Header().Set("Content-Length", whole(buf.Len()))
 	w.WriteHeader(status)
-	_, _ = w.Write(buf.Bytes())
+	_, _ = w.Write(buf.Bytes()) // who is gone gets none
+	_ = http.NewResponseController(w).Flush()
 }
 
 // id returns a new id: i-000000000000002a.
