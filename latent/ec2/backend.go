@@ -185,7 +185,7 @@ func (b *backend) Stop(ctx context.Context, in latent.Ref, fast bool) error {
 			return nil
 		}
 		if err := pause(ctx, wait); err != nil {
-			return fmt.Errorf("wait for the end of instance %s: %w", in.Handle, err)
+			return fmt.Errorf("wait for the end of the instance: %w", err)
 		}
 	}
 }

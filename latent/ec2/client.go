@@ -25,6 +25,8 @@ const (
 	// attempts is how often the SDK tries a call that was throttled or met an error of the
 	// server, 15 seconds in all about, if its own configuration does not say.
 	attempts = 6
+	// callTimeout bounds one try of a call: one whose answer does not come is tried again.
+	callTimeout = time.Minute
 	// keyLife is how long keys from a secret or a file are used before they are read again.
 	keyLife = 5 * time.Minute
 )
@@ -37,7 +39,7 @@ func (b *backend) client(ctx context.Context) (*client, error) {
 	if b.api != nil {
 		return b.api, nil
 	}
-	var options []func(*config.LoadOptions) error
+	options := []func(*config.LoadOptions) error{config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(callTimeout))}
 	if b.params.Region != "" {
 		options = append(options, config.WithRegion(b.params.Region))
 	}
@@ -62,7 +64,7 @@ func (b *backend) client(ctx context.Context) (*client, error) {
 		c.RetryMaxAttempts = attempts
 	}
 	if t := b.params.test.transport; t != nil {
-		c.HTTPClient = &http.Client{Transport: t}
+		c.HTTPClient = &http.Client{Transport: t, Timeout: callTimeout}
 	}
 	b.region = c.Region
 	b.api = newClient(ec2.NewFromConfig(c, func(o *ec2.Options) {

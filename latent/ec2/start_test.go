@@ -125,11 +125,11 @@ func TestEC2StartFaults(t *testing.T) {
 	for name, tt := range map[string]struct {
 		fault ec2test.Fault
 		want  string // of the error; "": the start succeeds
-		least time.Duration
 	}{
 		"throttled for a while":   {fault: ec2test.Fault{Action: "RunInstances", Times: 3, Status: throttled.Status, Code: throttled.Code}},
 		"a bad gateway":           {fault: ec2test.Fault{Action: "RunInstances", Times: 2, Status: 502}},
 		"the first reply is lost": {fault: ec2test.Fault{Action: "RunInstances", Times: 1, Lose: true}},
+		"the first reply hangs":   {fault: ec2test.Fault{Action: "RunInstances", Times: 1, Hold: time.Hour}},
 		"throttled for ever":      {fault: ec2test.Fault{Status: throttled.Status, Code: throttled.Code, Message: "Request limit exceeded."}, want: "RequestLimitExceeded: Request limit exceeded."},
 		"no capacity":             {fault: ec2test.Fault{Action: "RunInstances", Status: 500, Code: "InsufficientInstanceCapacity", Message: "We currently do not have sufficient capacity"}, want: "InsufficientInstanceCapacity: We currently"},
 		"no quota":                {fault: ec2test.Fault{Action: "RunInstances", Code: "VcpuLimitExceeded", Message: "You have requested more vCPU capacity"}, want: "run a m5.large of "},
