@@ -83,7 +83,9 @@ func nextVersion(t *testing.T) (program string) {
 		}
 	}
 	program = filepath.Join(dir, "buildstar")
-	if out, err := exec.Command("go", "build", "-overlay", filepath.Join(dir, "overlay.json"), "-race", "-o", program, "buildstar").CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-overlay", filepath.Join(dir, "overlay.json"), "-race", "-o", program, "buildstar")
+	build.Env = append(os.Environ(), "CGO_ENABLED=1")
+	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	return program
