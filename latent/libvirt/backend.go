@@ -28,6 +28,10 @@ var (
 
 // Open returns the backend.
 func (p *Params) Open(e latent.Env) (latent.Backend, error) {
+	var err error
+	if e.Basedir, err = filepath.Abs(e.Basedir); err != nil { // libvirt takes no other paths
+		return nil, err
+	}
 	b := &backend{params: p, env: e, exec: p.exec}
 	if b.exec == nil {
 		b.exec = programs{}
@@ -35,14 +39,8 @@ func (p *Params) Open(e latent.Env) (latent.Backend, error) {
 	return b, nil
 }
 
-// dir is where consoles and locks are.
-func (b *backend) dir() string {
-	dir, err := filepath.Abs(filepath.Join(b.env.Basedir, "libvirt"))
-	if err != nil { // there is no working directory
-		return filepath.Join(b.env.Basedir, "libvirt")
-	}
-	return dir
-}
+// dir is where consoles, notes and locks are.
+func (b *backend) dir() string { return filepath.Join(b.env.Basedir, "libvirt") }
 
 func (b *backend) storage(uri string) storage {
 	if remote(uri) {
@@ -83,42 +81,16 @@ func (b *backend) Start(ctx context.Context, in latent.Launch) (latent.Started, 
 	if err := b.removeLeft(ctx, h, in); err != nil {
 		return latent.Started{}, err
 	}
-	d := definition{text: w.xml, instance: b.instance(w, in.Ref), launch: in}
-	if d.text == "" {
-		if d.text, err = h.defined(ctx, in.Worker); err != nil {
-			return latent.Started{}, err
-		}
-		if d.stored = true; d.text == "" {
-			return latent.Started{}, fmt.Errorf("find domain: %s defines no %q; define it there, or give xml", w.uri, in.Worker)
-		}
-	}
-	if err := b.provide(ctx, w, &d, lock); err != nil {
-		return latent.Started{}, err
-	}
-	text, err := d.define()
+	d, err := b.definition(ctx, h, w, in)
 	if err != nil {
 		return latent.Started{}, err
 	}
-	if d.console != "" {
-		if err := newConsole(d.console); err != nil {
-			return latent.Started{}, err
-		}
-	}
-	disk := d.disk
-	if disk == "" && w.hdImage != "" {
-		disk = absolute(b.env.Basedir, w.hdImage)
-	}
-	if err := h.create(ctx, text, disk != "", lock); err != nil {
+	if err := b.provide(ctx, w, d, lock); err != nil {
 		return latent.Started{}, err
 	}
-	domain, err := verify(ctx, h, d, disk, w)
+	uuid, err := d.run(ctx, h, lock)
 	if err != nil {
 		return latent.Started{}, err
-	}
-	if disk != "" {
-		if err := h.resume(ctx, in.Worker); err != nil {
-			return latent.Started{}, err
-		}
 	}
 	if d.console != "" {
 		go follow(d.console, in)
@@ -127,7 +99,83 @@ func (b *backend) Start(ctx context.Context, in latent.Launch) (latent.Started, 
 	if w.baseImage != "" {
 		info = append(info, w.baseImage)
 	}
-	return latent.Started{Handle: domain.first("uuid").text, Info: info}, nil
+	return latent.Started{Handle: uuid, Info: info}, nil
+}
+
+// definition returns what is to be started.
+func (b *backend) definition(ctx context.Context, h *host, w *wanted, in latent.Launch) (*definition, error) {
+	d := &definition{text: w.xml, instance: b.instance(w, in.Ref), launch: in}
+	if d.must = d.disk; d.must == "" && w.hdImage != "" {
+		d.must = absolute(b.env.Basedir, w.hdImage)
+	}
+	if d.text != "" {
+		return d, nil
+	}
+	var err error
+	d.text, err = h.defined(ctx, in.Worker)
+	if d.stored = true; err == nil && d.text == "" {
+		err = fmt.Errorf("find domain: %s defines no %q; define it there, or give xml", w.uri, in.Worker)
+	}
+	return d, err
+}
+
+// run makes the domain, reads it back, lets it run and returns its uuid.
+func (d *definition) run(ctx context.Context, h *host, lock *os.File) (uuid string, err error) {
+	text, err := d.define()
+	if err != nil {
+		return "", err
+	}
+	if d.console != "" {
+		if err := newConsole(d.console); err != nil {
+			return "", err
+		}
+	}
+	paused := d.must != "" // not all drivers know that
+	if err := h.create(ctx, text, paused, lock); err != nil {
+		return "", err
+	}
+	domain, err := h.running(ctx, d.worker)
+	switch {
+	case err != nil:
+		return "", err
+	case domain == nil:
+		return "", fmt.Errorf("domain %q ended at once%s", d.worker, lastOf(d.console))
+	}
+	if err := d.verify(domain); err != nil {
+		return "", err
+	}
+	if paused {
+		err = h.resume(ctx, d.worker)
+	}
+	return domain.first("uuid").text, err
+}
+
+// verify compares with what libvirt made of it: a domain with another disk must not build
+// (docs/requirements.md D1 pain 29).
+func (d *definition) verify(domain *element) error {
+	if i, ok := instanceOf(domain); !ok || i != d.instance {
+		return fmt.Errorf("domain %q has lost its metadata: %+v", d.worker, i)
+	}
+	if d.must == "" {
+		return nil
+	}
+	var others []string
+	for _, e := range domain.all("devices", "disk") {
+		file := e.first("source").attr("file")
+		if file != d.must {
+			others = append(others, file)
+			continue
+		}
+		base := e.first("backingStore").first("source").attr("file") // only some drivers tell
+		if d.base != "" && base != "" && base != d.base {
+			return fmt.Errorf("the disk of domain %q is on top of %s, want %s", d.worker, base, d.base)
+		}
+		return nil
+	}
+	if len(others) == 0 {
+		others = []string{"none"}
+	}
+	return fmt.Errorf("domain %q does not have the disk %s, but %s; let its definition name hd_image", d.worker, d.must, strings.Join(others, ", "))
 }
 
 // removeLeft ends what an earlier start of this master left under the name of the worker.
@@ -155,9 +203,8 @@ func (b *backend) provide(ctx context.Context, w *wanted, d *definition, lock *o
 	if err != nil {
 		return fmt.Errorf("read base_image: %w", err)
 	}
-	d.format = base.format
-	if w.cheap {
-		d.format = "qcow2"
+	if d.format = base.format; w.cheap {
+		d.format, d.base = "qcow2", base.file
 	}
 	if err := s.makeRoom(ctx, d.disk); err != nil {
 		return fmt.Errorf("make hd_image: %w", err)
@@ -165,50 +212,11 @@ func (b *backend) provide(ctx context.Context, w *wanted, d *definition, lock *o
 	if err := writeNote(b.path(d.worker, d.attempt, "disk"), d.disk); err != nil {
 		return err
 	}
-	d.base = base.file
 	d.launch.Log(fmt.Sprintf("make %s of %s\n", d.disk, base.file))
 	if err := s.clone(ctx, base, d.disk, w.cheap, lock); err != nil {
 		return fmt.Errorf("make hd_image: %w", err)
 	}
 	return nil
-}
-
-// verify reads a domain back: a definition that says something else than meant must not build
-// (docs/requirements.md D1 pain 29).
-func verify(ctx context.Context, h *host, d definition, disk string, w *wanted) (*element, error) {
-	domain, err := h.running(ctx, d.worker)
-	if err != nil {
-		return nil, err
-	}
-	if domain == nil {
-		return nil, fmt.Errorf("domain %q ended at once%s", d.worker, lastOf(d.console))
-	}
-	if i, ok := instanceOf(domain); !ok || i != d.instance {
-		return nil, fmt.Errorf("domain %q has lost its metadata: %+v", d.worker, i)
-	}
-	if disk == "" {
-		return domain, nil
-	}
-	var others []string
-	for _, e := range domain.all("devices", "disk") {
-		if e.first("source").attr("file") != disk {
-			others = append(others, e.first("source").attr("file"))
-			continue
-		}
-		base := e.first("backingStore").first("source").attr("file") // only some drivers tell
-		if w.cheap && d.disk != "" && base != "" && base != d.base {
-			return nil, fmt.Errorf("the disk of domain %q is on top of %s, want %s", d.worker, base, d.base)
-		}
-		return domain, nil
-	}
-	return nil, fmt.Errorf("domain %q does not have the disk %s, but %s; let its definition name hd_image", d.worker, disk, orNone(others))
-}
-
-func orNone(list []string) string {
-	if len(list) == 0 {
-		return "none"
-	}
-	return strings.Join(list, ", ")
 }
 
 // patience is how long a system that was asked to shut down may take.

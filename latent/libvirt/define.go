@@ -51,16 +51,20 @@ type definition struct {
 	text   string // of the domain, as the user or libvirt has it
 	stored bool   // libvirt has it: its uuid stays
 	instance
-	format string // of its disk
-	base   string // what that was made of
+	must   string // the disk that the domain must have; "": any
+	format string // of the instance's disk
+	base   string // what that is on top of; "": nothing
 	launch latent.Launch
 }
 
-// define returns what virsh create takes.
-func (d definition) define() (string, error) {
+// define returns what virsh create takes. There is no console if the driver cannot log it.
+func (d *definition) define() (string, error) {
 	domain, err := parseDomain(d.text)
 	if err != nil {
 		return "", err
+	}
+	if !isEmulated(domain) {
+		d.console = ""
 	}
 	s := &edits{text: d.text}
 	name := "<name>" + escape(d.worker) + "</name>"
@@ -91,7 +95,7 @@ func (d definition) define() (string, error) {
 	return s.done(), nil
 }
 
-func (d definition) defineDevices(s *edits, domain *element) {
+func (d *definition) defineDevices(s *edits, domain *element) {
 	devices := domain.first("devices")
 	if d.disk != "" {
 		if e := bootDisk(domain, d.disk); e.has() {
@@ -121,7 +125,7 @@ func (d definition) defineDevices(s *edits, domain *element) {
 	}
 }
 
-func (d definition) consoleElement() string {
+func (d *definition) consoleElement() string {
 	return fmt.Sprintf("<serial type='pty'><log file='%s' append='on'/></serial>", escape(d.console))
 }
 
@@ -167,7 +171,7 @@ func diskElement(old *element, text, file, format string) string {
 }
 
 // addMetadata writes down who the instance is, in place of what says so already.
-func (d definition) addMetadata(s *edits, domain *element) {
+func (d *definition) addMetadata(s *edits, domain *element) {
 	for _, e := range domain.first("metadata").children {
 		if e.name == elementName || e.name == authName {
 			s.replace(e, "")
@@ -178,11 +182,15 @@ func (d definition) addMetadata(s *edits, domain *element) {
 	s.addTo(domain, "metadata", d.instance.String()+auth)
 }
 
+// isEmulated reports whether qemu runs a domain: other drivers know neither logs of consoles nor
+// strings of the firmware.
+func isEmulated(domain *element) bool {
+	return slices.Contains([]string{"qemu", "kvm", "hvf"}, domain.attr("type"))
+}
+
 // knowsSMBIOS reports whether libvirt can give strings to the firmware of such a machine.
 func knowsSMBIOS(domain *element) bool {
-	switch domain.attr("type") {
-	case "qemu", "kvm", "hvf":
-	default:
+	if !isEmulated(domain) {
 		return false
 	}
 	kind := domain.first("os", "type")
@@ -196,7 +204,7 @@ func knowsSMBIOS(domain *element) bool {
 }
 
 // addSMBIOS lets the system in the domain read who it is.
-func (d definition) addSMBIOS(s *edits, domain *element) {
+func (d *definition) addSMBIOS(s *edits, domain *element) {
 	entries := ""
 	for _, text := range append(variables(d.launch), "io.systemd.credential.binary:"+credential+"="+
 		base64.StdEncoding.EncodeToString([]byte(environmentFile(d.launch)))) {

@@ -29,14 +29,15 @@ type command struct {
 // programs are those of this machine.
 type programs struct{}
 
-// run runs a program in a process group of its own: Ctrl-C is for the master.
+// run runs a program in a session of its own: Ctrl-C is for the master, and there is no
+// terminal to ask for passwords.
 func (programs) run(ctx context.Context, c command) (string, error) {
 	cmd := exec.CommandContext(ctx, c.argv[0], c.argv[1:]...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "LANGUAGE=C")
 	cmd.Stdin = strings.NewReader(c.stdin)
 	var out, complaint bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaint
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 2 * time.Second
 	if c.lock != nil {

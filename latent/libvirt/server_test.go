@@ -3,6 +3,8 @@ package libvirt
 import (
 	"context"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,8 +40,7 @@ const smallDomain = `<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/
   <qemu:commandline><qemu:arg value='-no-user-config'/></qemu:commandline>
 </domain>`
 
-// machine is a backend at the server; args follow the name and the password, and BASE in them
-// is an image.
+// machine is a backend at the server.
 type machine struct {
 	*libvirttest.Server
 	t    *testing.T
@@ -50,13 +51,18 @@ type machine struct {
 	b    latent.Backend
 }
 
+// newMachine makes a backend; args follow the name and the password, and BASE in them is an image.
 func newMachine(t *testing.T, args string) *machine {
 	t.Helper()
-	s := server(t)
-	m := &machine{Server: s, t: t, dir: t.TempDir(), env: latent.Env{Master: "M" + strings.Map(letter, t.Name()), Basedir: t.TempDir()}}
+	return machineAt(t, server(t).URI(), args)
+}
+
+func machineAt(t *testing.T, uri, args string) *machine {
+	t.Helper()
+	m := &machine{Server: server(t), t: t, dir: t.TempDir(), env: latent.Env{Master: "M" + strings.Map(letter, t.Name()), Basedir: t.TempDir()}}
 	m.base = filepath.Join(m.dir, "base.qcow2")
 	m.command("qemu-img", "create", "-q", "-f", "qcow2", m.base, "64M")
-	m.p = paramsOf(t, fmt.Sprintf(`"w", "pw", uri=%q, %s`, s.URI(), strings.ReplaceAll(args, "BASE", m.base)))
+	m.p = paramsOf(t, fmt.Sprintf(`"w", "pw", %s, uri=%q`, strings.ReplaceAll(args, "BASE", m.base), uri))
 	var err error
 	if m.b, err = m.p.Open(m.env); err != nil {
 		t.Fatal(err)
@@ -130,26 +136,164 @@ func (m *machine) launch(worker string, attempt int64) latent.Launch {
 // TestConformance runs the suite with real domains.
 func TestConformance(t *testing.T) {
 	server(t)
-	for name, args := range map[string]string{
-		"overlay": fmt.Sprintf(`base_image="BASE", xml=%q`, smallDomain),
-		"copy":    fmt.Sprintf(`base_image="BASE", cheap_copy=False, graceful_shutdown=False, xml=%q`, smallDomain),
-	} {
-		t.Run(name, func(t *testing.T) {
-			latenttest.Exercise(t, func(t *testing.T) latenttest.Subject {
-				m := newMachine(t, args)
-				return latenttest.Subject{
-					Params: m.p, Env: m.env,
-					Alive: func(t *testing.T) int {
-						n := m.alive()
-						if files := left(t, m.dir, m.env.Basedir); n == 0 && len(files) > 0 {
-							t.Errorf("left: %v", files)
-						}
-						return n
-					},
-					Kill: func(t *testing.T, ref latent.Ref) { m.virsh("destroy", ref.Worker) },
+	conforms(t, func(t *testing.T) *machine {
+		return newMachine(t, fmt.Sprintf(`base_image="BASE", xml=%q`, smallDomain))
+	})
+}
+
+// TestConformanceRemote does so as if libvirt were on another machine.
+func TestConformanceRemote(t *testing.T) {
+	server(t)
+	conforms(t, func(t *testing.T) *machine {
+		return newRemote(t, fmt.Sprintf(`base_image="BASE", xml=%q`, smallDomain))
+	})
+}
+
+func conforms(t *testing.T, newMachine func(*testing.T) *machine) {
+	latenttest.Exercise(t, func(t *testing.T) latenttest.Subject {
+		m := newMachine(t)
+		return latenttest.Subject{
+			Params: m.p, Env: m.env,
+			Alive: func(t *testing.T) int {
+				n := m.alive()
+				if files := left(t, m.dir, m.env.Basedir); n == 0 && len(files) > 0 {
+					t.Errorf("left: %v", files)
 				}
-			})
+				return n
+			},
+			Kill: func(t *testing.T, ref latent.Ref) { m.virsh("destroy", ref.Worker) },
+		}
+	})
+}
+
+// relayVariable makes the test binary what ssh runs on another machine: it connects its input and
+// output to a socket.
+const relayVariable = "BUILDSTAR_TEST_RELAY"
+
+func relay(socket string) int {
+	c, err := net.Dial("unix", socket)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	go func() {
+		_, _ = io.Copy(c, os.Stdin)
+		_ = c.(*net.UnixConn).CloseWrite()
+	}()
+	_, _ = io.Copy(os.Stdout, c)
+	return 0
+}
+
+// newRemote is newMachine through an ssh that goes nowhere else, with a storage pool.
+func newRemote(t *testing.T, args string) *machine {
+	t.Helper()
+	s := server(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(s.Dir(), "run", "libvirt-sock")
+	ssh := filepath.Join(t.TempDir(), "ssh")
+	if err := os.WriteFile(ssh, []byte(fmt.Sprintf("#!/bin/sh\n%s='%s' exec '%s'\n", relayVariable, socket, self)), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	m := machineAt(t, fmt.Sprintf("qemu+ssh://farm/system?socket=%s&command=%s&no_tty=1", socket, ssh), args)
+	m.virsh("pool-create-as", m.env.Master, "dir", "--target", m.dir)
+	t.Cleanup(func() { m.virsh("pool-destroy", m.env.Master) })
+	return m
+}
+
+// TestCopies makes whole copies, here and on another machine, and takes a place that is free only.
+func TestCopies(t *testing.T) {
+	server(t)
+	for name, newMachine := range map[string]func(*testing.T, string) *machine{"here": newMachine, "remote": newRemote} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t, fmt.Sprintf(`base_image="BASE", cheap_copy=False, xml=%q`, smallDomain))
+			in := m.launch("w", 1)
+			if _, err := m.b.Start(t.Context(), in); err != nil {
+				t.Fatal(err)
+			}
+			disk := filepath.Join(m.dir, "w-"+m.env.Master+"-1.qcow2")
+			if out := m.command("qemu-img", "info", "--force-share", disk); strings.Contains(out, "backing file") {
+				t.Error(out)
+			}
+			if err := m.b.Stop(t.Context(), in.Ref, false); err != nil || exists(disk) {
+				t.Errorf("%v; the disk is there: %v", err, exists(disk))
+			}
 		})
+	}
+	m := newRemote(t, fmt.Sprintf(`"BASE.hd", "BASE", xml=%q`, smallDomain))
+	m.virsh("vol-create-as", m.env.Master, "base.qcow2.hd", "1M")
+	in := m.launch("w", 1)
+	if _, err := m.b.Start(t.Context(), in); err == nil || !strings.Contains(err.Error(), "is there already") {
+		t.Error(err)
+	}
+	if err := m.b.Stop(t.Context(), in.Ref, false); err != nil || !exists(m.base+".hd") {
+		t.Errorf("%v; the disk is there: %v", err, exists(m.base+".hd"))
+	}
+}
+
+// TestDoctorRemote examines a libvirt whose pool there is, and one whose pool is not.
+func TestDoctorRemote(t *testing.T) {
+	m := newRemote(t, fmt.Sprintf(`base_image="BASE", xml=%q`, smallDomain))
+	examine := func(b latent.Backend) map[string]latent.Finding {
+		found := map[string]latent.Finding{}
+		b.(latent.Doctor).Examine(t.Context(), func(f latent.Finding) { found[f.Check] = f })
+		return found
+	}
+	found := examine(m.b)
+	for _, check := range []string{"virsh", "domain", "base_image", "storage"} {
+		if f, ok := found[check]; !ok || f.Health == latent.Ill {
+			t.Errorf("%s: %+v", check, f)
+		}
+	}
+	if f := found["base_image"]; f.Text != "qcow2, 0.1 GiB" {
+		t.Errorf("%+v", f)
+	}
+	uri := string(m.p.URI)
+	other := paramsOf(t, fmt.Sprintf(`"w", None, base_image="/nonexistent", uri=%q, xml=%q`, uri, smallDomain))
+	b, err := other.Open(m.env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := examine(b)["base_image"]; f.Health != latent.Ill || !strings.Contains(f.Text, "active storage pool") {
+		t.Errorf("%+v", f)
+	}
+}
+
+// TestTestDriver uses the driver of libvirt that runs nothing: what is not qemu's works as well.
+func TestTestDriver(t *testing.T) {
+	s := server(t)
+	hold := exec.Command("virsh", "--connect", s.TestURI()) // its domains live as long as a connection
+	in, err := hold.StdinPipe()
+	if err == nil {
+		err = hold.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		in.Close()
+		_ = hold.Wait()
+	}()
+	m := machineAt(t, s.TestURI(), `xml="<domain type='test'><memory>1024</memory><os><type>hvm</type></os></domain>"`)
+	launch := m.launch("w", 1)
+	ended := func() bool {
+		good, _, err := m.b.(latent.Checker).Check(t.Context(), launch.Ref)
+		return err == nil && !good
+	}
+	if !ended() {
+		t.Error("it runs before its start")
+	}
+	if _, err := m.b.Start(t.Context(), launch); err != nil {
+		t.Fatal(err)
+	}
+	refs, err := m.b.(latent.Lister).List(t.Context())
+	if err != nil || len(refs) != 1 || refs[0].Worker != "w" || ended() {
+		t.Errorf("%+v, %v", refs, err)
+	}
+	if err := m.b.Stop(t.Context(), launch.Ref, false); err != nil || !ended() {
+		t.Error(err)
 	}
 }
 

@@ -143,6 +143,9 @@ func (h *host) state(ctx context.Context, name string) (state, reason string, er
 	}
 	out, err := h.virsh(ctx, command{}, "domstate", "--reason", "--domain", name)
 	if err != nil {
+		if names, again := h.names(ctx); again == nil && !slices.Contains(names, name) {
+			return "", "", nil // it ended meanwhile
+		}
 		return "", "", err
 	}
 	state, reason = parseState(out)
