@@ -344,10 +344,21 @@ var livesCases = []struct {
 	}},
 }
 
-// TestLives runs the scenarios on one master, all at once: each change of the configuration
-// at the end of one is a reload in the life of the others.
+// TestLives runs all scenarios at once: they are mostly waiting.
 func TestLives(t *testing.T) {
 	t.Parallel()
+	var wg sync.WaitGroup
+	for name, fn := range map[string]func(*testing.T){
+		"cases": testLivesCases, "reload": testLivesReload, "shutdown": testLivesShutdown, "killed": testLivesKilled, "mailed": testLivesMailed,
+	} {
+		wg.Go(func() { t.Run(name, fn) })
+	}
+	wg.Wait()
+}
+
+// One master has all the cases: each change of the configuration at the end of one is a
+// reload in the life of the others.
+func testLivesCases(t *testing.T) {
 	s := newLives(t, "600", "")
 	var all []*life
 	for i, c := range livesCases {

@@ -135,8 +135,7 @@ func (s *states) settled(i int, l *life) {
 
 // Workers and their builders leave the configuration in each state, and come back (D1 pains
 // 5 and 6): what builds is finished first, what waits is built once they are back.
-func TestLivesReload(t *testing.T) {
-	t.Parallel()
+func testLivesReload(t *testing.T) {
 	s := allStates(t)
 	s.change(s.absent)
 	s.each(t, "removed", func(i int, l *life) {
@@ -159,8 +158,7 @@ func TestLivesReload(t *testing.T) {
 
 // The master stops in each state: what builds stays, what cannot be stopped is left to the
 // next start, all else is gone.
-func TestLivesShutdown(t *testing.T) {
-	t.Parallel()
+func testLivesShutdown(t *testing.T) {
 	s := allStates(t)
 	s.unset(s.of[s.index("stopping")], "slowstop")
 	if status := s.stop(); status != 0 {
@@ -188,8 +186,7 @@ func TestLivesShutdown(t *testing.T) {
 
 // The master is killed in each state, and the next one has a configuration without the
 // workers: what is left of them is stopped by the ledger alone (D1 pain 2).
-func TestLivesKilled(t *testing.T) {
-	t.Parallel()
+func testLivesKilled(t *testing.T) {
 	s := allStates(t)
 	s.kill()
 	s.of[s.index("stopping")].killed = true
@@ -218,8 +215,7 @@ func (s *states) unset(l *life, what string) { l.unset(l.workers[0], what) }
 
 // An instance whose connection is lost for good, and one that cannot be stopped, are mailed,
 // once, also if the master is killed, and the page shows them.
-func TestLivesMailed(t *testing.T) {
-	t.Parallel()
+func testLivesMailed(t *testing.T) {
 	server := smtptest.Start(t, nil, false)
 	s := newLives(t, "1", `c["services"] = [reporters.MailNotifier("ci@example.com", relayhost = "127.0.0.1", smtpPort = `+strconv.Itoa(server.Port)+`, builders = [])]`)
 	lost := s.add("x1", 1, `notify_on_missing = "admin@example.com"`)
