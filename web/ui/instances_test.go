@@ -81,7 +81,7 @@ func TestInstancesPage(t *testing.T) {
 		return nil
 	})
 	f.outlook = instance.Outlook{Text: "to stop it is tried again", Until: 1_700_000_000_000, Check: 1_700_000_100_000, Log: "pulling <image>"}
-	page("cannot be stopped", "1 stop failed: the provider is down", "to stop it is tried again, until", "2023-11-14 22:13:20", "looked at", "22:15:00",
+	page("cannot be stopped", "1 stop failed: the provider is down", "to stop it is tried again", "limit", "2023-11-14 22:13:20", "next look", "22:15:00",
 		`href="/workers/fresh"`, `href="/b/3"`, "c7", `data-since=`, "c6", "it did not connect", "1 m 00 s")
 	if body := get(t, h, "/workers/fresh").Body.String(); !strings.Contains(body, "pulling &lt;image&gt;") || !strings.Contains(body, "to stop it is tried again") {
 		t.Error("the page of the worker lacks the log of the start, or what comes next")

@@ -30,8 +30,23 @@ c["builders"] = [
                        factory = util.BuildFactory([shell("count", "seq -f 'line %.0f' 1 50; while ! test -e ../go; do sleep 0.05; done; seq -f 'line %.0f' 51 100")])),
     util.BuilderConfig(name = "never", workernames = ["here"], factory = util.BuildFactory([])),
 ]
+
+def boot(ctx):
+    ctx.log("<b>booting</b>")
+    return "vm-%d" % ctx.instance
+
+def there(ctx, name):
+    return ctx.exec(["test", "-e", basedir + "/provider-" + name]).rc == 0
+
+def halt(ctx, handle, fast):
+    if there(ctx, "stuck") or handle == "stray" and not there(ctx, "sure"):
+        fail_to_substantiate("the provider is down")
+    ctx.exec(["rm", "-f", basedir + "/provider-" + str(handle)])
+
+c["workers"] += [worker.LatentWorker("vm", None, start_instance = boot, stop_instance = halt, list_instances = lambda ctx: ["stray"] if there(ctx, "stray") else [])]
+c["builders"] += [util.BuilderConfig(name = "virtual", workernames = ["vm"], factory = util.BuildFactory([]))]
 c["schedulers"] = [schedulers.ForceScheduler(
-    name = "force", builderNames = ["demo", "broken", "hang", "long", "far", "never"],
+    name = "force", builderNames = ["demo", "broken", "hang", "long", "far", "never", "virtual"],
     properties = [util.IntParameter(name = "jobs", label = "Jobs", default = 2, required = True),
                   util.ChoiceStringParameter(name = "kind", label = "Kind", choices = ["debug", "release"], default = "debug"),
                   util.BooleanParameter(name = "clean", label = "Clean first", default = False)])]

@@ -17,6 +17,7 @@ import { interrupted } from "./interrupted.mjs";
 import { liveThroughBuild, liveThroughKill } from "./live.mjs";
 import { logViewer } from "./logviewer.mjs";
 import { forms, withoutScript } from "./forms.mjs";
+import { instances } from "./instances.mjs";
 
 const { values: flags } = parseArgs({
   options: { binary: { type: "string" }, chromium: { type: "string", default: "/usr/bin/chromium" }, shots: { type: "string" } },
@@ -58,7 +59,7 @@ try {
   });
   const context = await watch(browser);
   const test = { checks, master, context, browser, shots, watch: (options) => watch(browser, options) };
-  for (const part of [liveThroughBuild, liveThroughKill, forms, logViewer, interrupted, keyboard, withoutScript, accessibility]) {
+  for (const part of [liveThroughBuild, liveThroughKill, forms, instances, logViewer, interrupted, keyboard, withoutScript, accessibility]) {
     const started = Date.now();
     await checks.run(part.name, () => part(test));
     console.log(`     ${part.name} took ${((Date.now() - started) / 1000).toFixed(1)} s`);
