@@ -15,7 +15,7 @@ const maxConnections = 10_000
 // all workers come at once, and what many newcomers take together (buffers, goroutines)
 // is not given back: so only so many are let in at a time, while they make room in time.
 const (
-	maxNewcomers = 32
+	maxNewcomers = 8
 	roomPatience = 5 * time.Millisecond // for one to make room, then one more comes in
 )
 
