@@ -157,6 +157,9 @@ func askReal(t *testing.T, r *rig, cloud *real) map[string]answer {
 	keep("console", "POST v2.1/servers/ID/action")
 	r.stop(ref)
 	keep("delete", "DELETE v2.1/servers/ID")
+	if s, err := c.server(r.ctx, "00000000-0000-0000-0000-000000000000"); s != nil || err != nil { // one that was there may be shown as DELETED for a moment
+		t.Errorf("a server that there never was: %+v, %v", s, err)
+	}
 	keep("no server", "GET v2.1/servers/ID")
 
 	r.declareReal(fmt.Sprintf("image=%q, networks=[%q], flavor=%q", testImage, testNetwork, hugeFlavor))
