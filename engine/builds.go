@@ -282,6 +282,18 @@ func (b *builds) requeue(worker, reason string, all bool) {
 	}
 }
 
+// strand interrupts the builds on instances that are not kept so that they are built again:
+// nobody would come back to them.
+func (b *builds) strand(kept map[string]bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, a := range b.byID {
+		if a.lease != nil && !kept[a.start.Worker] {
+			a.tell(func(build *run.Build) { build.Requeue("its instance is gone") })
+		}
+	}
+}
+
 // waitFor returns when no build is left on a worker, or ctx ended.
 func (b *builds) waitFor(ctx context.Context, worker string) {
 	for {

@@ -111,6 +111,7 @@ func (x *instances) adopt(ctx context.Context, old *memories) error {
 	if err != nil {
 		return fmt.Errorf("read the ledger of instances: %w", err)
 	}
+	kept := map[string]bool{}
 	for _, row := range rows {
 		var c instance.Config
 		s, why := old.evaluated(ctx, row.Generation)
@@ -126,9 +127,10 @@ func (x *instances) adopt(ctx context.Context, old *memories) error {
 			if len(held) > 0 {
 				x.m.fleet.linger(row.Worker)
 			}
-			x.ledger.Adopt(row, c, held, why)
+			kept[row.Worker] = x.ledger.Adopt(row, c, held, why)
 		})
 	}
+	x.m.builds.strand(kept)
 	return nil
 }
 

@@ -138,8 +138,9 @@ type Backend interface {
 // A Checker is a Backend that knows more about an instance that has not connected yet
 // (A9.18).
 type Checker interface {
-	// Check is called from the return of Start until the worker connects. Not good: it will
-	// never connect. The message is shown, "" says nothing. An error is not good too (A9.19).
+	// Check is called from the return of Start until the worker connects, with a handle. Not
+	// good: it will never connect. The message is shown, "" says nothing. An error is not good
+	// too (A9.19).
 	Check(ctx context.Context, in Ref) (good bool, message string, err error)
 }
 

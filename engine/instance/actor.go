@@ -243,8 +243,9 @@ func (a *actor) outdated() bool {
 	return a.differs
 }
 
-// adopt takes over what an earlier master left.
-func (a *actor) adopt(row state.Instance, held []int64, why error) {
+// adopt takes over what an earlier master left. What is kept may have no handle, if its
+// worker was so fast that it builds: then Stop finds it by its attempt.
+func (a *actor) adopt(row state.Instance, kept bool, held []int64, why error) {
 	a.row, a.made, a.broken = row, a.config, why
 	a.mu.Lock()
 	a.password = row.Password
@@ -252,16 +253,15 @@ func (a *actor) adopt(row state.Instance, held []int64, why error) {
 	if a.config.Worker != nil {
 		a.machine.Keep = keep(a.config.Worker.Latent)
 	}
-	switch {
-	case row.Handle == "", row.State == state.InstanceStopping, why != nil:
+	if !kept {
 		a.feed(latent.AdoptLost)
-	default:
-		for _, id := range held {
-			a.wants = append(a.wants, &want{Want: Want{BuildID: id}, served: true, fit: fits})
-			a.machine.Builds++
-		}
-		a.feed(latent.Adopt)
+		return
 	}
+	for _, id := range held {
+		a.wants = append(a.wants, &want{Want: Want{BuildID: id}, served: true, fit: fits})
+		a.machine.Builds++
+	}
+	a.feed(latent.Adopt)
 }
 
 // want is a build that needs the worker.

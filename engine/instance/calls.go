@@ -128,7 +128,7 @@ func (a *actor) look() {
 	if a.backend == nil && a.open() == nil {
 		c, ok = a.backend.(latent.Checker)
 	}
-	if !ok {
+	if !ok || a.row.Handle == "" {
 		a.post(func() { a.feed(latent.CheckOK) })
 		return
 	}

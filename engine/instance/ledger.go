@@ -113,16 +113,18 @@ func backoff(failures int64) time.Duration {
 
 // Adopt takes over an instance that an earlier master left. c is the worker as it was when
 // the instance was started; the error says why that is not known, and then it cannot be
-// stopped. held are the builds that go on with it; each gives it back with Release. Call it
-// before Configure.
-func (l *Ledger) Adopt(row state.Instance, c Config, held []int64, why error) {
+// stopped. held are the builds that go on with it, if it is kept: each gives it back with
+// Release. One that is not kept is being stopped. Call it before Configure.
+func (l *Ledger) Adopt(row state.Instance, c Config, held []int64, why error) (kept bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.actors[row.Worker]
 	if a == nil {
 		a = l.add(row.Worker, c)
 	}
-	a.post(func() { a.adopt(row, held, why) })
+	kept = why == nil && row.State != state.InstanceStopping && (row.Handle != "" || len(held) > 0)
+	a.post(func() { a.adopt(row, kept, held, why) })
+	return kept
 }
 
 // Configure makes the workers those of a configuration. An instance whose worker left

@@ -596,6 +596,8 @@ func TestAdopt(t *testing.T) {
 		{name: "before it connected", row: state.Instance{State: state.InstanceStarting, Handle: "h1"}, alive: true, want: latent.Starting},
 		{name: "while it was up", row: state.Instance{State: state.InstanceUp, Handle: "h1", ConnectedAt: 5}, alive: true, want: latent.Starting},
 		{name: "with a build", row: state.Instance{State: state.InstanceUp, Handle: "h1", ConnectedAt: 5}, alive: true, held: []int64{9}, want: latent.Starting},
+		{name: "with a build, before its handle was written", row: state.Instance{State: state.InstanceUp, ConnectedAt: 5}, alive: true, held: []int64{9}, want: latent.Starting},
+		{name: "during the stop with a build", row: state.Instance{State: state.InstanceStopping, Handle: "h1"}, alive: true, held: []int64{9}, want: latent.Down},
 		{name: "during the stop", row: state.Instance{State: state.InstanceStopping, Handle: "h1"}, alive: true, want: latent.Down},
 		{name: "after the stop call", row: state.Instance{State: state.InstanceStopping, Handle: "h1"}, want: latent.Down},
 		{name: "and its configuration is not known", row: state.Instance{State: state.InstanceUp, Handle: "h1"}, alive: true, why: errors.New("gone"), want: latent.Down},
@@ -620,7 +622,9 @@ func TestAdopt(t *testing.T) {
 				if tt.why != nil {
 					c = Config{}
 				}
-				r.l.Adopt(row, c, tt.held, tt.why)
+				if kept := r.l.Adopt(row, c, tt.held, tt.why); kept != (tt.want == latent.Starting) {
+					t.Errorf("kept: %v", kept)
+				}
 				r.l.Configure(map[string]Config{"w": r.c})
 				pass(2 * time.Second) // the first try to stop may know too little
 				if s, _ := r.l.Status("w"); s.State != tt.want {

@@ -349,7 +349,7 @@ func TestLives(t *testing.T) {
 	t.Parallel()
 	var wg sync.WaitGroup
 	for name, fn := range map[string]func(*testing.T){
-		"cases": testLivesCases, "reload": testLivesReload, "shutdown": testLivesShutdown, "killed": testLivesKilled, "mailed": testLivesMailed,
+		"cases": testLivesCases, "reload": testLivesReload, "shutdown": testLivesShutdown, "killed": testLivesKilled, "killed early": testLivesKilledEarly, "mailed": testLivesMailed,
 	} {
 		wg.Go(func() { t.Run(name, fn) })
 	}

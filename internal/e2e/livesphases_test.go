@@ -211,6 +211,28 @@ func testLivesKilled(t *testing.T) {
 	s.each(t, "over", func(i int, l *life) { l.over(false) })
 }
 
+// The master is killed while a worker builds whose start did not return: the build goes on,
+// and its instance is found without a handle (D1 pain 2).
+func testLivesKilledEarly(t *testing.T) {
+	s := newLives(t, "600", "")
+	l := s.add("early", 1, "")
+	s.write()
+	s.start()
+	l.set(l.workers[0], "linger")
+	l.set(l.name, "busy")
+	r := l.force("a")
+	l.phase(r, "ready")
+	s.kill()
+	l.unset(l.workers[0], "linger")
+	s.start()
+	l.unset(l.name, "busy")
+	l.done(r, 0)
+	if builds := get[build](s.master, fmt.Sprintf("buildrequests/%d/builds", r), "builds"); len(builds) != 1 {
+		t.Errorf("the build did not go on: %d builds", len(builds))
+	}
+	l.over(false)
+}
+
 func (s *states) unset(l *life, what string) { l.unset(l.workers[0], what) }
 
 // An instance whose connection is lost for good, and one that cannot be stopped, are mailed,
