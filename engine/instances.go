@@ -29,9 +29,12 @@ const instancePatience = 20 * time.Second
 // recount is how often caps that count hours are looked at while one is reached.
 const recount = time.Minute
 
-// lookAgain and lookOften are when instances that the ledger does not know are looked for
-// after the start: once more, and then again and again.
-const lookAgain, lookOften = time.Minute, time.Hour
+// looks are the times between the first looks for instances that the ledger does not know, at
+// the start of the master, and lookOften between later ones: what a killed master had just
+// asked for may come late, and what may be one that is being started is left alone.
+var looks = []time.Duration{5 * time.Second, time.Minute}
+
+const lookOften = time.Hour
 
 // instances are those of the latent workers (docs/requirements.md A8, A9).
 type instances struct {
@@ -158,15 +161,18 @@ func (x *instances) configure(a *applied) {
 func (x *instances) run(ctx context.Context) {
 	look := time.NewTimer(0)
 	defer look.Stop()
-	pause := lookAgain
+	pauses := looks
 	timer := time.NewTimer(recount)
 	defer timer.Stop()
 	for {
 		select {
 		case <-look.C:
 			x.reap(ctx)
-			look.Reset(pause)
-			pause = lookOften
+			if len(pauses) == 0 {
+				pauses = []time.Duration{lookOften}
+			}
+			look.Reset(pauses[0])
+			pauses = pauses[1:]
 			continue
 		case <-x.dirty:
 		case <-timer.C:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -103,7 +104,7 @@ func TestReapAgain(t *testing.T) {
 			defer close(ended)
 			m.instances.run(ctx)
 		}()
-		for i, wait := range []time.Duration{0, lookAgain, lookOften, lookOften} {
+		for i, wait := range slices.Concat([]time.Duration{0}, looks, []time.Duration{lookOften, lookOften}) {
 			if i > 0 {
 				h.mu.Lock()
 				h.ghost = int64(i) + 1
