@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"strings"
@@ -129,13 +130,18 @@ func leaveSignals(ctx context.Context, graceful bool) (_ context.Context, leave 
 // orphanTimeout is how long commands go on without a master unless a flag says otherwise.
 const orphanTimeout = time.Hour
 
-// envMaster returns the master that BUILDMASTER and BUILDMASTER_PORT name.
+// envMaster returns the master that BUILDMASTER and BUILDMASTER_PORT name. BUILDMASTER may be
+// a whole URL, such as a latent worker's ctx.master.
 func envMaster(getenv func(string) string) string {
 	host := getenv("BUILDMASTER")
 	if host == "" {
 		return ""
 	}
-	if strings.Contains(host, ":") && !strings.HasPrefix(host, "[") && !strings.Contains(host, "://") {
+	if _, rest, ok := strings.Cut(host, "://"); ok {
+		if _, _, err := net.SplitHostPort(rest); err == nil {
+			return host
+		}
+	} else if strings.Contains(host, ":") && !strings.HasPrefix(host, "[") {
 		host = "[" + host + "]" // an IPv6 address
 	}
 	return host + ":" + cmp.Or(getenv("BUILDMASTER_PORT"), "9989")
