@@ -48,6 +48,8 @@ func main() {
 		for _, s := range slows {
 			parts = append(parts, part{"test-" + s.name, s.always})
 		}
+		// EC2 is no slow suite: its server is ours. The name is for those who look for one.
+		parts = append(parts, part{"test-ec2", command("go", "test", "-race", "-count=1", "./latent/ec2/...")})
 		parts = selected(parts, only)
 	}
 	os.Exit(runAll(ctx, parts))
