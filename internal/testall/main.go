@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -154,7 +156,8 @@ func goTest(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, engine.Stop()) }()
 	env := []string{"CGO_ENABLED=1", dockertest.Variable + "=" + engine.String()}
-	return run(ctx, env, "go", "test", "-race", "-timeout", "15m", "./...")
+	// Tests of whole masters mostly wait: twice as many at a time as there are cores.
+	return run(ctx, env, "go", "test", "-race", "-timeout", "20m", "-parallel", strconv.Itoa(max(4, 2*runtime.NumCPU())), "./...")
 }
 
 // podman runs what needs a Docker engine once more, with podman as that.
