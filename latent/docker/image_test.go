@@ -79,13 +79,18 @@ func TestDockerDockerfile(t *testing.T) {
 // An image that has a name is built once (B5).
 func TestDockerDockerfileWithImage(t *testing.T) {
 	r := newRig(t, `image=util.Interpolate("named:%(prop:n)s"), dockerfile="FROM GUEST\nCMD [\"pid\"]\n"`)
+	var ref latent.Ref
 	for range 2 {
-		if _, err := r.tryStart(map[string]any{"n": "1"}); err != nil {
+		var err error
+		if ref, err = r.tryStart(map[string]any{"n": "1"}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if n := strings.Count(r.log.String(), "build image"); n != 1 {
 		t.Errorf("built %d times", n)
+	}
+	if err := r.b.Stop(r.ctx, ref, true); err != nil { // podman removes no image of a container that is ending
+		t.Error(err)
 	}
 	if _, err := r.api.ImageRemove(r.ctx, "named:1", image.RemoveOptions{Force: true}); err != nil {
 		t.Error(err)
