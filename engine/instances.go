@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -270,6 +271,11 @@ func (l *lease) Substantiate(ctx context.Context, n run.Needs) (got run.Substant
 	if !ok {
 		return got, &run.NoInstance{Reason: "its backend cannot start instances", Cannot: true}
 	}
+	for name, v := range n.Properties {
+		if hasZeroByte(v) {
+			return got, &run.NoInstance{Reason: fmt.Sprintf("property %q has a zero byte: no argument of an instance can have one", name), Cannot: true}
+		}
+	}
 	rendering, cancel := context.WithTimeout(ctx, time.Minute)
 	arguments, err := p.Render(rendering, n.Props)
 	cancel()
@@ -310,6 +316,24 @@ func (l *lease) Substantiate(ctx context.Context, n run.Needs) (got run.Substant
 		l.x.m.builds.outlives(l.a, life)
 	}
 	return got, nil
+}
+
+// hasZeroByte reports whether a text in a value of a property has a zero byte. Backends mark
+// with it where a secret is in their arguments, so nobody else may write one.
+func hasZeroByte(v any) bool {
+	switch v := v.(type) {
+	case string:
+		return strings.Contains(v, "\x00")
+	case []any:
+		return slices.ContainsFunc(v, hasZeroByte)
+	case map[string]any:
+		for k, e := range v {
+			if hasZeroByte(k) || hasZeroByte(e) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // end gives the worker back.

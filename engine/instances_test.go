@@ -15,6 +15,7 @@ import (
 	"buildstar/config"
 	"buildstar/config/prop"
 	"buildstar/engine/instance"
+	"buildstar/engine/run"
 	"buildstar/latent"
 	"buildstar/state/sqlite"
 )
@@ -121,4 +122,24 @@ func TestReapAgain(t *testing.T) {
 		cancel()
 		<-ended
 	})
+}
+
+// What people write into a property cannot pass for the mark of a secret.
+func TestZeroByteInProperty(t *testing.T) {
+	for _, v := range []any{"a\x00", []any{int64(1), "\x00"}, map[string]any{"a": []any{"\x00b"}}, map[string]any{"\x00": true}} {
+		if !hasZeroByte(v) {
+			t.Errorf("%#v has one", v)
+		}
+		l := &lease{worker: &config.Worker{Latent: &config.Latent{Backend: &haunted{}}}}
+		_, err := l.Substantiate(t.Context(), run.Needs{Properties: map[string]any{"p": v}})
+		var no *run.NoInstance
+		if !errors.As(err, &no) || !no.Cannot {
+			t.Errorf("%#v: %v", v, err)
+		}
+	}
+	for _, v := range []any{nil, true, "a", []any{"b", int64(2)}, map[string]any{"a": 1.5}} {
+		if hasZeroByte(v) {
+			t.Errorf("%#v has none", v)
+		}
+	}
 }

@@ -20,9 +20,8 @@ func (p *Params) Kind() string { return "ec2" }
 func (p *Params) Varies() bool {
 	_, kind := p.InstanceType.Plain()
 	_, ami := p.AMI.Plain()
-	_, data := p.UserData.Plain()
 	_, tags := p.Tags.Plain()
-	return !kind || !ami || !data || !tags
+	return !kind || !ami || p.depends() || !tags
 }
 
 // Render returns the arguments of an instance for a build, checked.
@@ -36,7 +35,11 @@ func (p *Params) Render(ctx context.Context, props prop.Props) (latent.Arguments
 	if err != nil {
 		return nil, fmt.Errorf("render ami: %w", err)
 	}
-	data, err := p.UserData.Render(ctx, secretNames{props})
+	names := secretNames{props, map[string]bool{}}
+	data, err := p.UserData.Render(ctx, names)
+	if err == nil && p.depends() {
+		err = names.check(orZero(data))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("render user_data: %w", err)
 	}
@@ -55,10 +58,31 @@ func (p *Params) Render(ctx context.Context, props prop.Props) (latent.Arguments
 
 // secretNames are properties whose secrets are placeholders: the ledger keeps what is rendered,
 // and must not hold them.
-type secretNames struct{ prop.Props }
+type secretNames struct {
+	prop.Props
+	asked map[string]bool
+}
+
+// check refuses secrets that were not asked for: what somebody wrote into a property of a
+// build must not name one.
+func (s secretNames) check(data string) error {
+	for _, m := range placeholder.FindAllStringSubmatch(data, -1) {
+		if name, ok := strings.CutPrefix(m[1], "SECRET:"); ok && !s.asked[name] {
+			return fmt.Errorf("%s is replaced only in a text that does not depend on the build; write %%(secret:%s)s", m[0], name)
+		}
+	}
+	return nil
+}
+
+// depends reports whether user_data depends on the build.
+func (p *Params) depends() bool {
+	_, plain := p.UserData.Plain()
+	return !plain
+}
 
 // Secret returns @SECRET:name@.
-func (secretNames) Secret(_ context.Context, name string) (string, error) {
+func (s secretNames) Secret(_ context.Context, name string) (string, error) {
+	s.asked[name] = true
 	return "@SECRET:" + name + "@", nil
 }
 

@@ -160,6 +160,15 @@ func TestEC2Secrets(t *testing.T) {
 	if err != nil || a["user_data"] != "key=@SECRET:api@" {
 		t.Errorf("%v, %v", a, err)
 	}
+	for _, c := range []struct {
+		value string
+		ok    bool
+	}{{"@SECRET:api@", true}, {"@SECRET:deploy@", false}, {"@SECRET:@ @api@", true}} {
+		p := params(t, `"w", "pw", "m5.large", "ami-1", user_data=util.Interpolate("key=%(secret:api)s branch=%(prop:branch)s")`)
+		if a, err := p.Render(t.Context(), props{"branch": c.value}); (err == nil) != c.ok {
+			t.Errorf("a property %q: %v, %v", c.value, a, err)
+		}
+	}
 	_, err = params(t, `"w", "pw", "m5.large", "ami-1", tags={"a": util.Interpolate("%(secret:api)s")}`).Render(t.Context(), props{})
 	wantError(t, err, "the provider shows this to everybody")
 	bubble(t, ec2test.Options{}, func(t *testing.T, r *rig) {
