@@ -98,7 +98,7 @@ c["protocols"] = {"msgpack_experimental_v7": {"port": "tcp:{WORKERS}:interface=1
 c["www"] = {"port": "tcp:{WEB}:interface=127.0.0.1"}
 gates = " && ".join(["echo %d; while ! test -e {GATES}/go-%d; do sleep 0.05; done" % (i, i) for i in range(3)])
 c["builders"] = [util.BuilderConfig(name = "b", workernames = ["own"], factory = util.BuildFactory([
-    steps.ShellCommand(name = "work", command = gates + "; echo end"),
+    steps.ShellCommand(name = "gates", command = gates + "; echo end"),
     steps.ShellCommand(name = "more", command = "echo more"),
 ]))]
 c["schedulers"] = [schedulers.ForceScheduler(name = "force", builderNames = ["b"])]
@@ -117,7 +117,7 @@ func TestUpgradeWhileBuilding(t *testing.T) {
 	passes := func(gate int) {
 		t.Helper()
 		m.waitFor(fmt.Sprint("gate ", gate), func() bool {
-			logs, err := tryGet[logRow](m, "builds/1/steps/work/logs", "logs")
+			logs, err := tryGet[logRow](m, "builds/1/steps/gates/logs", "logs")
 			return err == nil && len(logs) == 1 && strings.Contains(m.raw(logs[0].LogID), fmt.Sprintf("\n%d\n", gate))
 		})
 	}
