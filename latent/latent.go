@@ -64,7 +64,8 @@ type Env struct {
 }
 
 // Arguments are what a build's properties made of the arguments of an instance: property
-// values by name. They are kept in the ledger, so secrets are in them by name only.
+// values by name. They are kept in the ledger and compared, so a backend should have secrets
+// in them by name only; docker and libvirt have what was rendered.
 type Arguments map[string]any
 
 // Equal reports whether an instance of a serves a build that needs b.
